@@ -359,6 +359,30 @@ class Resized:
         return source if self.crop_size is None else source[:, : self.crop_size[0], : self.crop_size[1]].contiguous()
 
 
+@dataclass(frozen=True)
+class Corrected(Resized):
+    """A mask that somebody drew, in places another.
+
+    Attributes:
+        drawn: bool, of ``size``; None for nothing.
+        changed: bool (h', w'): where the logits count instead, each cell for as many pixels as it stands for.
+    """
+
+    drawn: np.ndarray | None = None
+    changed: np.ndarray | None = None
+
+    def crop(self, box: Box) -> np.ndarray:
+        """As :meth:`Resized.crop`."""
+        (left, top), (x0, y0, x1, y1) = self.corner, box
+        return self.runs().crop((x0 - left, y0 - top, x1 - left, y1 - top))
+
+    def runs(self) -> Runs:
+        """As :meth:`Resized.runs`."""
+        rows, columns = (np.arange(length) * cells // length for length, cells in zip(self.size, self.changed.shape, strict=True))
+        whole = (0, 0, self.size[1], self.size[0])
+        return Runs.of_crop(np.where(self.changed[rows[:, None], columns], super().runs().crop(whole), self.drawn), whole, self.size[0])
+
+
 def runs_of(
     maps: Tensor, size: tuple[int, int], together: int = 1, columns: tuple[int, int] | None = None, threshold: float = 0.0
 ) -> list[Runs]:

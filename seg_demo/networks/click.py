@@ -14,7 +14,7 @@ Its layers are in :mod:`seg_demo.networks.click_net`: a U-Net of its own, or one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -28,18 +28,16 @@ from torch import Tensor, nn
 from seg_demo.core.errors import BadCheckpointError, EncoderOnlyError
 from seg_demo.core.requests import Prompt
 from seg_demo.core.types import LabelSet, Task, tight_box
-from seg_demo.masks.instances import Resized
+from seg_demo.masks.instances import Corrected, Resized
 from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
-from seg_demo.networks.click_net import ENCODERS, ClickNet, EncodedClickNet, guided, spread
+from seg_demo.networks.click_net import ENCODERS, RADIUS, ClickNet, EncodedClickNet, draw_clicks, guided, spread
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, next_click, spoiled
 from seg_demo.networks.weights import fitting, read_weights, stored_names
 
-# Radius in pixels of the network of the disc that stands for a click.
-RADIUS = 3.0
 # A frame around an object is larger than it by this factor, and has at least so many pixels of the picture to a side.
 ROOM, LEAST_FRAME = 1.4, 16
 # A small frame is enlarged by at most this factor for the network.
@@ -236,6 +234,10 @@ class Click(PromptNetwork, family="click"):
         """As :meth:`PromptNetwork.candidates`: one guess at every prompt, by one thread each: the maps are so small that several threads wait
         for each other longer than they compute, on a machine that does other things a hundred times as long."""
         seen: dict[int, list[View]] = {}
+        if isinstance(earlier, dict) and "others" in earlier and len(prompts[0].points) <= KEPT_FOR and prompts[0].mask is not None:
+            earlier = prompts[0].earlier()  # with all that is too thin for the logits
+        # A mask of nothing says nothing.
+        earlier = None if isinstance(earlier, np.ndarray) and not earlier.any() else earlier
         if len(prompts) == 1 and prompts[0].box is None and earlier is None:
             # Nobody else keeps the other processors busy.
             seen[0] = each(lambda frame: self._look(embedding, frame, prompts[0], None), _windows(prompts[0], size))
@@ -273,8 +275,8 @@ class Click(PromptNetwork, family="click"):
             view = self._look(levels, frame, prompt, view.chance)
         if earlier is None or not prompt.points:
             return self._finished(levels, view, prompt)
-        others = isinstance(earlier, np.ndarray) or "others" in earlier
-        return self._corrected(levels, view, prompt, size, before, others and len(prompt.points) <= KEPT_FOR)
+        drawn = earlier if isinstance(earlier, np.ndarray) and len(prompt.points) <= KEPT_FOR else None
+        return self._corrected(levels, view, prompt, size, before, drawn)
 
     def _look(self, levels: list[Tensor], frame: Frame, prompt: Prompt, before: Callable[[Frame, tuple[int, int]], Tensor] | None) -> View:
         """What the network says of a frame."""
@@ -305,13 +307,14 @@ class Click(PromptNetwork, family="click"):
         return self._answered(view, held.logits, self._sharpened(levels, held))
 
     def _corrected(
-        self, levels: list[Tensor], view: View, prompt: Prompt, size: tuple[int, int], before: Callable[[Frame, tuple[int, int]], Tensor], keep: bool
+        self, levels: list[Tensor], view: View, prompt: Prompt, size: tuple[int, int], before: Callable[[Frame, tuple[int, int]], Tensor],
+        drawn: np.ndarray | None,
     ) -> Answer:
         """An answer to a further click, by what it changes of the earlier mask.
 
-        The difference that the last click lies in is looked at once more, closely, and drawn into the answer, as FocalClick does; and
-        with `keep` all others stay as they were but for what the network is sure of, as its progressive merge has it: whoever brings a
-        mask has drawn, or looked at, the rest of it.
+        The difference that the last click lies in is looked at once more, closely, and drawn into the answer, as FocalClick does; and if
+        that mask was `drawn`, bool (H, W), all others stay as they were, to the pixel, but for what the network is sure of, as its progressive
+        merge has it: whoever brings a mask has drawn, or looked at, the rest of it.
         """
         held = replace(view, logits=view.logits + said(view, prompt))
         found = self._sharpened(levels, held)
@@ -319,7 +322,7 @@ class Click(PromptNetwork, family="click"):
         wrong, place = (found > 0) != (earlier > 0.5), _places(prompt, view.frame, shape)[-1]
         near_click = RADIUS * shape[0] / view.logits.shape[0]
         meant = _piece(wrong, place, near_click)
-        if keep:
+        if drawn is not None:
             found = torch.where(meant | wrong & (found.abs() > SURE), found, earlier.logit(1e-4))
         box = View(view.frame, torch.where(meant, 1.0, -1.0)).box()
         frame = box and _framed(box, Prompt(prompt.points[-1:], (1,)), size)
@@ -328,19 +331,25 @@ class Click(PromptNetwork, family="click"):
             near = replace(near, logits=near.logits + said(near, prompt))
             inside = _placed(torch.ones(2, 2), near.frame, view.frame, shape) > 0
             closely = _placed(self._sharpened(levels, near), near.frame, view.frame, shape)
-            meant = _piece(inside & ((closely > 0) != (earlier > 0.5)), place, near_click)
+            meant = meant | _piece(inside & ((closely > 0) != (earlier > 0.5)), place, near_click)
             meant = F.max_pool2d(meant[None].float(), 5, 1, 2)[0] > 0
             found = torch.where(meant & inside, closely, found)
-        return self._answered(view, found, found, {"others": torch.ones(())} if keep else {})
+        answer = self._answered(view, found, found)
+        if drawn is None:
+            return answer
+        x0, y0, x1, y1 = view.frame
+        changed = ndimage.binary_dilation(((found > 0) != (earlier > 0.5)).numpy(), np.ones((3, 3)))
+        mask = Corrected(found.numpy(), (y1 - y0, x1 - x0), corner=(x0, y0), drawn=drawn[y0:y1, x0:x1], changed=changed)
+        return replace(answer, mask=mask, logits={**answer.logits, "others": torch.ones(())})
 
     @staticmethod
-    def _answered(view: View, logits: Tensor, fine: Tensor, more: Mapping[str, Tensor] | None = None) -> Answer:
+    def _answered(view: View, logits: Tensor, fine: Tensor) -> Answer:
         """What is said of a view, drawn by finer logits of its frame."""
         x0, y0, x1, y1 = view.frame
         outer = int((view.logits > -1).sum())
         steadiness = int((view.logits > 1).sum()) / outer if outer else 1.0
         mask = Resized(fine.numpy(), (y1 - y0, x1 - x0), corner=(x0, y0))
-        kept = {"logits": logits, "frame": torch.tensor(view.frame), **(more or {})}
+        kept = {"logits": logits, "frame": torch.tensor(view.frame)}
         return Answer(mask, min(1.0, round(view.score, 6)), steadiness, logits=kept)
 
     def _sharpened(self, levels: list[Tensor], view: View) -> Tensor:
@@ -448,28 +457,6 @@ result = session.segment(points=[(120, 80), (150, 60)], labels=[1, 0], previous=
 MOST_CLICKS = 12
 # Sides of the frames that are practised on, in pixels of the network, and objects of every picture.
 PRACTICE, PER_PICTURE = (128, 128, 160, 192), 2
-
-
-def draw_clicks(marks: Tensor, points: Sequence[Sequence[float]], labels: Sequence[int]) -> None:
-    """Draw clicks as discs into the first two of some maps, in place.
-
-    Args:
-        marks: float32 (at least 2, h, w).
-        points: (x, y) in pixels of the maps, (0.5, 0.5) being the middle of the first.
-        labels: 1 inside, drawn into the first map, or 0, into the second.
-    """
-    rows, columns = marks.shape[-2:]
-    reach = math.ceil(RADIUS) + 1
-    for (x, y), label in zip(points, labels, strict=True):
-        left, top = max(0, int(x) - reach), max(0, int(y) - reach)
-        right, bottom = min(columns, int(x) + reach + 1), min(rows, int(y) + reach + 1)
-        if left >= right or top >= bottom:
-            continue
-        down = torch.arange(top, bottom, dtype=torch.float32)[:, None] + 0.5 - y
-        across = torch.arange(left, right, dtype=torch.float32)[None] + 0.5 - x
-        disc = (RADIUS + 0.5 - torch.sqrt(down * down + across * across)).clamp(0, 1).to(marks)
-        window = marks[0 if label else 1, top:bottom, left:right]
-        torch.maximum(window, disc, out=window)
 
 
 def begin(marks: Tensor, mask: np.ndarray) -> None:

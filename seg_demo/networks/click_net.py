@@ -7,6 +7,7 @@ that has learnt from photographs what things look like, as RITM does (Sofiiuk et
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Self
 
@@ -21,6 +22,8 @@ ENCODERS = tuple(f"tf_efficientnet_lite{size}" for size in range(5))
 # The first layers of an encoder, which stay as they are: edges and textures are the same everywhere.
 FROZEN = ("conv_stem", "bn1", "blocks.0", "blocks.1")
 
+# Radius in pixels of the network of the disc that stands for a click.
+RADIUS = 3.0
 # The guided filter: outlines follow edges that are this near, in pixels of the smaller picture; what differs by less than the root of this share of the range is none.
 NEAR, FLAT = 2, 1e-3
 # What a further click says of the pixels around it, as a logit; to which distance, in shares of the longer side of what the network sees;
@@ -198,6 +201,28 @@ def likeness(keys: Tensor, marks: Tensor) -> Tensor:
     shares = shares / (shares.sum((2, 3), keepdim=True) + 1e-3)
     means = F.normalize(torch.einsum("bchw,bmhw->bmc", keys, shares), dim=2, eps=1e-3)
     return torch.einsum("bchw,bmc->bmhw", keys, means)
+
+
+def draw_clicks(marks: Tensor, points: Sequence[Sequence[float]], labels: Sequence[int]) -> None:
+    """Draw clicks as discs into the first two of some maps, in place.
+
+    Args:
+        marks: float32 (at least 2, h, w).
+        points: (x, y) in pixels of the maps, (0.5, 0.5) being the middle of the first.
+        labels: 1 inside, drawn into the first map, or 0, into the second.
+    """
+    rows, columns = marks.shape[-2:]
+    reach = math.ceil(RADIUS) + 1
+    for (x, y), label in zip(points, labels, strict=True):
+        left, top = max(0, int(x) - reach), max(0, int(y) - reach)
+        right, bottom = min(columns, int(x) + reach + 1), min(rows, int(y) + reach + 1)
+        if left >= right or top >= bottom:
+            continue
+        down = torch.arange(top, bottom, dtype=torch.float32)[:, None] + 0.5 - y
+        across = torch.arange(left, right, dtype=torch.float32)[None] + 0.5 - x
+        disc = (RADIUS + 0.5 - torch.sqrt(down * down + across * across)).clamp(0, 1).to(marks)
+        window = marks[0 if label else 1, top:bottom, left:right]
+        torch.maximum(window, disc, out=window)
 
 
 def guided(chance: Tensor, fine: Tensor) -> Tensor:

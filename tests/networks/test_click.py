@@ -17,6 +17,7 @@ from benchmarks.click import coins, flawed, our_clicks, photographs, poor
 from seg_demo import load_model, networks
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, EncoderOnlyError
 from seg_demo.core.requests import Prompt
+from seg_demo.core.rle import encode_crop
 from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference import engine, openvino
 from seg_demo.inference.model import Model
@@ -186,10 +187,32 @@ def test_of_a_mask_that_somebody_drew_only_what_is_clicked_changes(folder, sure,
         (whole, _), (near, known) = seen
         assert near[2] - near[0] < 0.6 * (whole[2] - whole[0]) and near[0] < 40 and near[2] > 60, "and has been looked at closely"
         assert known[40 - near[1] : 60 - near[1], 40 - near[0] : 60 - near[0]].mean() > 0.95, "with what is known by then"
-        again = Prompt(points=((50, 50), (51, 51)), labels=(1, 1))
+        again = Prompt(points=((50, 50), (51, 51)), labels=(1, 1), mask=encode_crop(found, (0, 0, 150, 150), 150, 150))
         if clicks == 1:
             ((next_one,),) = network.candidates(network.embed(np.zeros((*size, 3), np.uint8)), size, [again], answer.logits)
             assert (painted(next_one, size)[92:108, 92:108].mean() > 0.95) == (changed == "both"), "a further click keeps it, too"
+
+
+@needs_bundled
+@pytest.mark.parametrize("size", [(700, 900), (2100, 2700)])
+def test_what_was_drawn_stays_to_the_pixel_where_no_click_changes_it(size):
+    """Also what is thinner than a pixel of what the network sees; and of a further click. A mask of nothing is no mask."""
+    height, width = size
+    rows, columns = np.mgrid[:height, :width]
+    thing = (rows - height / 2) ** 2 + (columns - width / 3) ** 2 < (height / 4) ** 2
+    picture = np.where(thing[..., None], (220, 180, 40), (30, 60, 90)).astype(np.uint8)
+    lines = (rows % 20 == 3) & (columns > 0.8 * width)
+    drawn = thing & ~((columns < width / 3) & (rows < height / 2)) | lines
+    place = (width / 3 - height / 8, height / 2 - height / 8)
+    with load_model("click").prompt(picture) as session:
+        first = session.segment(points=[place], labels=[1], previous=drawn)
+        second = session.segment(points=[place, (place[0], height / 2)], labels=[1, 1], previous=first)
+        for found in map(whole_mask, (first, second)):
+            assert np.array_equal(found[columns > 0.75 * width], drawn[columns > 0.75 * width])
+            assert overlap(found & ~lines, thing) > 0.9 > overlap(drawn & ~lines, thing)
+        box = (width / 3 - height / 4, height / 4, width / 3 + height / 4, 3 * height / 4)
+        plain, nothing = (session.segment(points=[place], labels=[1], box=box, previous=mask) for mask in (None, np.zeros(size, bool)))
+        assert np.array_equal(whole_mask(plain), whole_mask(nothing))
 
 
 def test_a_first_click_is_looked_at_from_afar_and_from_near(folder):
