@@ -608,7 +608,7 @@ class SingleFlight:
         try:
             return running.result()
         finally:
-            del running  # which would hold the error whose frames hold it, the upload's among them
+            running = None  # it would hold the error, whose frames hold it, and with the callers' the upload
 
     def _make(self, key: Hashable, call: Callable[[], Any], future: futures.Future[Any]) -> None:
         value, failure = None, None
