@@ -9,7 +9,7 @@ gc.disable()
 TURN_SECONDS = 0.001
 # Objects made until the youngest are looked through for garbage, how often that happens until the older are, and how often that until all that is younger than
 # the start is. By default the last was twice a second under load, 30 ms in which no thread runs, and found a few objects of no size: results of thousands of
-# parts are alive, and pictures are in no cycles, whatever becomes of their request. Now it is once a minute.
+# parts are alive, and pictures are in no cycles but of an answer that was cut off. Now it is once a minute.
 COLLECTING = (700, 10, 1000)
 
 from seg_demo.core.errors import SettingsError  # noqa: E402
