@@ -86,15 +86,7 @@ class View:
 
     def box(self) -> Frame | None:
         """The smallest box in pixels of the upload around the mask; None without a pixel."""
-        found = tight_box((self.logits > 0).numpy())
-        if found is None:
-            return None
-        x0, y0, x1, y1 = self.frame
-        across, down = (x1 - x0) / self.logits.shape[1], (y1 - y0) / self.logits.shape[0]
-        return (
-            x0 + math.floor(found[0] * across), y0 + math.floor(found[1] * down),
-            x0 + math.ceil(found[2] * across), y0 + math.ceil(found[3] * down),
-        )  # fmt: skip
+        return _boxed(self.logits > 0, self.frame)
 
     def cut_off(self, size: tuple[int, int]) -> bool:
         """Whether the object goes on beyond the frame, where the picture does."""
@@ -324,7 +316,7 @@ class Click(PromptNetwork, family="click"):
         meant = _piece(wrong, place, near_click)
         if drawn is not None:
             found = torch.where(meant | wrong & (found.abs() > SURE), found, earlier.logit(1e-4))
-        box = View(view.frame, torch.where(meant, 1.0, -1.0)).box()
+        box = _boxed(meant, view.frame)
         frame = box and _framed(box, Prompt(prompt.points[-1:], (1,)), size)
         if frame and max(frame[2] - frame[0], frame[3] - frame[1]) < CLOSE * max(view.frame[2] - view.frame[0], view.frame[3] - view.frame[1]):
             near = self._look(levels, frame, prompt, View(view.frame, found).chance)
@@ -625,6 +617,19 @@ def _surest(views: Sequence[View], size: tuple[int, int]) -> View:
     return max([whole, *(view for view in near if view.box() is not None and not view.cut_off(size))], key=lambda view: view.score)
 
 
+def _boxed(mask: Tensor, frame: Frame) -> Frame | None:
+    """The smallest box in pixels of the upload around a mask bool (h, w) of a frame; None without a pixel."""
+    found = tight_box(mask.numpy())
+    if found is None:
+        return None
+    x0, y0, x1, y1 = frame
+    across, down = (x1 - x0) / mask.shape[1], (y1 - y0) / mask.shape[0]
+    return (
+        x0 + math.floor(found[0] * across), y0 + math.floor(found[1] * down),
+        x0 + math.ceil(found[2] * across), y0 + math.ceil(found[3] * down),
+    )  # fmt: skip
+
+
 def _around(view: View, prompt: Prompt) -> Frame | None:
     """The box of what was found under the clicks, in pixels of the upload; of everything where that is nothing."""
     inside = (view.logits > 0).numpy()
@@ -637,7 +642,7 @@ def _around(view: View, prompt: Prompt) -> Frame | None:
         if label and 0 <= row < inside.shape[0] and 0 <= column < inside.shape[1]:
             clicked.add(int(pieces[row, column]))
     if clicked - {0}:
-        return View(view.frame, torch.where(torch.from_numpy(np.isin(pieces, list(clicked - {0}))), 1.0, -1.0)).box()
+        return _boxed(torch.from_numpy(np.isin(pieces, list(clicked - {0}))), view.frame)
     return view.box() if count else None
 
 
