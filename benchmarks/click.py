@@ -31,7 +31,7 @@ from synthetic.objects import render
 from tests.editing import Canvas
 from tests.pages import CHROMIUM, RESULT_MS, SWITCHES, open_tab
 from tests.served import served
-from train.clicks import MOST_CLICKS, clicked, clicks_to, overlap, whole_mask
+from train.metrics import MOST_CLICKS, clicked, clicks_to, overlap, whole_mask
 
 OUTLINES = Path(__file__).parent / "outlines.json"
 MODEL, PEER = "click", "skimage's random walker"
@@ -130,7 +130,7 @@ class Walker:
 
 
 def peers_clicks(picture: np.ndarray, truth: np.ndarray, most: int) -> list[float]:
-    """The IoU after each click of the peer, as :func:`train.clicks.clicked` clicks."""
+    """The IoU after each click of the peer, as :func:`train.metrics.clicked` clicks."""
 
     return [value for value, _ in clicked(Walker(picture), truth, most)]
 

@@ -29,7 +29,7 @@ from seg_demo.networks.checkpoint import PREPROCESSOR  # noqa: E402
 from seg_demo.networks.weights import write_weights  # noqa: E402
 from synthetic import nuclei  # noqa: E402
 from train import finetune  # noqa: E402
-from train.clicks import MOST_CLICKS  # noqa: E402
+from train.metrics import MOST_CLICKS  # noqa: E402
 from train.metrics import InstanceMeter  # noqa: E402
 from train.report import read_facts, write_card
 

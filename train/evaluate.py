@@ -44,7 +44,7 @@ from seg_demo.outputs.draw import overlay
 from seg_demo.serving.predictor import load_checkpoint
 from train.base_model import in_words_of
 from train.batches import local_cores, memory_budget
-from train.clicks import FIRST, MOST_CLICKS, ClickMeter
+from train.metrics import FIRST, MOST_CLICKS, ClickMeter
 from train.data import preload, read_item
 from train.metrics import (
     SHOWN_SCORE,

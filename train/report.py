@@ -27,7 +27,7 @@ from seg_demo.inference import onnx
 from seg_demo.networks import CLICKED
 from train import robustness
 from train import run as runs
-from train.clicks import OBJECTS
+from train.metrics import OBJECTS
 from train.data import BUILT_IN, CELLS
 from train.evaluate import COUNTS, CURVES, HeldOut, comparable, evaluate_best, learning_curves, model_of, sample_grid
 from train.metrics import STANDARD_CAP

@@ -239,7 +239,7 @@ def list_source(source: str) -> Listing:
     """
     if source.startswith("hub:"):
         # Its client takes half a second to import, which files need not wait for.
-        from seg_demo.annotations.hub import list_hub
+        from seg_demo.annotations.published import list_hub
 
         return list_hub(source.removeprefix("hub:"))
     path = Path(source).expanduser()

@@ -9,7 +9,7 @@ Layouts, tried in this order:
 * ``metadata.jsonl`` (or ``.csv``) in the folder or in ``train/``, ``validation/``, ``test/``: an imagefolder;
 * images and masks in one folder, or in ``train/`` and ``val/``: ``a.jpg`` and ``a_mask.png``, as Roboflow exports them;
 * files of annotation tools (:mod:`seg_demo.annotations.other_tools`), where no masks lie beside them;
-* DICOM series with a SEG or RTSTRUCT of them, in any folders (:mod:`seg_demo.annotations.scientific`);
+* DICOM series with a SEG or RTSTRUCT of them, in any folders (:mod:`seg_demo.annotations.other_tools`);
 * ``images/`` with ``masks/`` and/or ``instances/``, in the folder or in ``train/``, ``val/``, ``test/``, or with those
   below: ``images/train/`` and ``masks/train/``.
 
@@ -58,7 +58,7 @@ from seg_demo.annotations.listing import (
 )
 from seg_demo.annotations.other_tools import list_tools
 from seg_demo.annotations.published import list_panoptic, list_published
-from seg_demo.annotations.scientific import list_dicom
+from seg_demo.annotations.other_tools import list_dicom
 from seg_demo.core.errors import DataError, Message
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")

@@ -20,7 +20,7 @@ from seg_demo.masks.instances import Resized
 from seg_demo.networks.preprocessing import Preprocessing
 from seg_demo.networks.promptable import Answer, PromptNetwork
 from seg_demo.networks.sam import MaskGeneration
-from train.clicks import overlap, whole_mask
+from train.metrics import overlap, whole_mask
 
 SIDE = 64
 H, W = 903, 1201

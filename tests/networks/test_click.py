@@ -27,7 +27,7 @@ from seg_demo.networks.click_net import FLAT, FROZEN, NEAR, SAYS, guided
 from seg_demo.networks.promptable import central_pixel, next_click
 from scripts import begin_click
 from synthetic.objects import CLASS_NAMES, SCENES, render
-from train.clicks import ClickMeter, clicked, clicks_to, overlap, whole_mask
+from train.metrics import ClickMeter, clicked, clicks_to, overlap, whole_mask
 from train.data import BUILT_IN, open_dataset
 from train.finetune import main
 

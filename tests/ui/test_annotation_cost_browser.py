@@ -20,7 +20,7 @@ from seg_demo.serving import catalog
 from synthetic.cells import render
 from tests.editing import Canvas, address, begin, data, mask_of, visit  # noqa: F401
 from tests.pages import RESULT_MS, browser  # noqa: F401
-from train.clicks import overlap
+from train.metrics import overlap
 
 SIDE, WANTED, GOOD, MOST_CLICKS = 512, 20, 0.9, 20
 # Of the keystroke-level model (Card, Moran, Newell 1980): to point at something and press, and to press a key, in seconds.
