@@ -517,7 +517,7 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 1.0
 
 
-class Limit:
+class Limiter:
     """So many at a time, in the order of coming; a semaphore would let whoever comes just now pass those who wait.
 
     Args:
@@ -635,8 +635,8 @@ class Admission:
 
     def __init__(self, slots: int, waiting: int, freed: Callable[[], object] = lambda: None) -> None:
         self.most, self._freed = slots + waiting, freed
-        self._all = Limit(slots)
-        self._large = Limit(max(1, slots // 2))
+        self._all = Limiter(slots)
+        self._large = Limiter(max(1, slots // 2))
         self._lock = threading.Lock()
         self._admitted = 0
         self._began: dict[object, float] = {}

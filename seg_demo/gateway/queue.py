@@ -44,7 +44,7 @@ from gradio.queueing import Event, Queue
 
 from seg_demo.core import requests, storage
 from seg_demo.core.errors import BadRequestError, Message, SegDemoError, in_language
-from seg_demo.core.requests import Limit, Request
+from seg_demo.core.requests import Limiter, Request
 from seg_demo.core.settings import gpu_expected, settings, slots
 from seg_demo.core.types import ModelSpec
 from seg_demo.gateway import metrics
@@ -416,10 +416,10 @@ class _Sweep:
 
 # Results that are filtered or written into files at a time; each may take the memory of a large picture.
 RENDERING = 2
-_rendering = Limit(RENDERING)
+_rendering = Limiter(RENDERING)
 # Batches that are worked on at a time: each holds a picture and its result while it waits for a slot.
 BATCHES = 2
-_batches = Limit(BATCHES)
+_batches = Limiter(BATCHES)
 # Set once the models that the page opens with have been loaded, or could not be; and once somebody has opened it.
 _loaded_ahead, _visited = threading.Event(), threading.Event()
 

@@ -21,7 +21,7 @@ from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError, Message
 from seg_demo.core.picture import View
-from seg_demo.core.requests import Admission, Limit, Options, Report, SingleFlight
+from seg_demo.core.requests import Admission, Limiter, Options, Report, SingleFlight
 from seg_demo.core.settings import Settings, settings, slots
 from seg_demo.hub import licences, lookup, pickles, sandbox
 from seg_demo.inference import engine, zerogpu
@@ -91,11 +91,11 @@ class Predictor:
         self._budget = engine.cache_budget(self._settings, where)
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._lock = threading.Lock()
-        self._fetching, self._building, self._one_build = SingleFlight(), SingleFlight(), Limit(1)
+        self._fetching, self._building, self._one_build = SingleFlight(), SingleFlight(), Limiter(1)
         gpu = self._device.type == "cuda" and not zerogpu.ACTIVE
         self._admission = Admission(slots(self._settings, gpu), self._settings.queue_size, give_back)
         self._untrusted = UntrustedModels(self._settings.quarantine)
-        self._clicks, self._looks = Limit(slots(self._settings, gpu)), Limit(max(1, slots(self._settings, gpu) // 2))
+        self._clicks, self._looks = Limiter(slots(self._settings, gpu)), Limiter(max(1, slots(self._settings, gpu) // 2))
         self._sessions: Sessions | None = None  # made with the first prompt
 
     def get(self, id: str, *, visitor: bool = True, report: Report | None = None) -> Model:
@@ -398,7 +398,7 @@ class UntrustedModels:
 
     def __init__(self, tries: bool) -> None:
         self._tries = tries and not zerogpu.ACTIVE
-        self._limit = Limit(UNTRUSTED_MOST)
+        self._limit = Limiter(UNTRUSTED_MOST)
 
     def ready(self, spec: ModelSpec) -> Path | None:
         """The folder of a model that has been fetched and tried; it waits behind nobody whose model has not.

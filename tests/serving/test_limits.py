@@ -15,7 +15,7 @@ from PIL import Image
 
 from seg_demo.core import requests
 from seg_demo.core.errors import BusyError, Message
-from seg_demo.core.requests import Admission, Limit, SingleFlight
+from seg_demo.core.requests import Admission, Limiter, SingleFlight
 from seg_demo.inputs.images import LARGE_PIXELS, decode, is_large, pixels_of
 from tests.pictures import picture
 
@@ -117,7 +117,7 @@ def test_places_are_taken_in_the_order_of_coming():
 
 def test_who_would_rather_be_refused_than_wait_is_refused_after_a_moment(monkeypatch):
     monkeypatch.setattr(requests, "PATIENCE_SECONDS", 0.05)
-    limit, began = Limit(1), time.monotonic()
+    limit, began = Limiter(1), time.monotonic()
     with limit.slot():
         with pytest.raises(BusyError, match="all are taken"), limit.slot(BUSY):
             pass
