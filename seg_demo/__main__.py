@@ -23,11 +23,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from seg_demo.core.errors import BadRequestError, SegDemoError
-from seg_demo.core.picture import View
-from seg_demo.core.requests import AUTO, LOOKS, check_threshold, check_thresholds
-from seg_demo.core.storage import write_atomically
-from seg_demo.core.types import TASKS, LabelSet, background_of, semantic_segmentation
+from seg_demo.core import (
+    AUTO, LOOKS, TASKS, BadRequestError, LabelSet, SegDemoError, View, background_of, check_threshold, check_thresholds, semantic_segmentation,
+    write_atomically,
+)
 from seg_demo.inputs.archives import Job, find_jobs
 from seg_demo.outputs.batch import COCO, ResultParts, Summary
 from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLUMNS, rows_of
@@ -232,7 +231,7 @@ def _models(options: argparse.Namespace) -> int:
 
 def _prompt(options: argparse.Namespace) -> int:
     """Cut out one object, or everything."""
-    from seg_demo.core.requests import read_prompt
+    from seg_demo.core import read_prompt
 
     shown: dict[str, object] = {}
     if options.points is not None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from seg_demo import __version__
-from seg_demo.core.errors import BadRequestError, Message, SegDemoError
+from seg_demo.core import BadRequestError, Message, SegDemoError
 from seg_demo.workers import Done, Loaded, Order
 
 if TYPE_CHECKING:

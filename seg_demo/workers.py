@@ -23,13 +23,12 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg_demo.core.errors import BadRequestError, Message, SegDemoError
+from seg_demo.core import BadRequestError, Message, SegDemoError, write_atomically
 from seg_demo.core.sandbox import end_with_parent, map_large_blocks, release
-from seg_demo.core.storage import disk_full, write_atomically
+from seg_demo.core.storage import disk_full
 
 if TYPE_CHECKING:
-    from seg_demo.core.requests import Options
-    from seg_demo.core.types import LabelSet, ModelSpec
+    from seg_demo.core import LabelSet, ModelSpec, Options
     from seg_demo.inference.model import Model
     from seg_demo.inference.rasters import Frozen
     from seg_demo.inputs.archives import Job
@@ -234,7 +233,8 @@ class Order:
 
     def options(self) -> Options:
         """What is asked of a raster."""
-        from seg_demo.core.requests import Options, smoothed
+        from seg_demo.core import Options
+        from seg_demo.core.requests import smoothed
 
         asked = self.asked
         return Options(detail="full", parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"], looks=asked["looks"])

@@ -32,8 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from accelerate.utils import set_seed
 
 from seg_demo.annotations.dataset import Dataset
-from seg_demo.core.errors import Message, SegDemoError, StorageError
-from seg_demo.core.storage import save_file
+from seg_demo.core import Message, SegDemoError, StorageError, save_file
 from seg_demo.inference.engine import free_memory, out_of_memory
 from train import run as runs
 from train.candidates import BEHIND, FAILED, LEFT_OUT, RACING, WAITING, Advice, Candidate, candidates, command_for, halved, training_seconds

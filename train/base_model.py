@@ -16,17 +16,10 @@ from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 
 from seg_demo import networks
-from seg_demo.core.errors import (
-    BadCheckpointError,
-    BadRequestError,
-    EncoderOnlyError,
-    HubUnavailableError,
-    Message,
-    ModelNotFoundError,
-    SegDemoError,
-    listed,
+from seg_demo.core import (
+    SEMANTIC, TASKS, BadCheckpointError, BadRequestError, EncoderOnlyError, HubUnavailableError, LabelSet, Message, ModelNotFoundError, ModelSpec,
+    SegDemoError, Task, listed,
 )
-from seg_demo.core.types import SEMANTIC, TASKS, LabelSet, ModelSpec, Task
 from seg_demo.hub import client, lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
 from seg_demo.networks.checkpoint import labels_from_dict, labels_to_dict

@@ -23,7 +23,7 @@ from torchvision.transforms.v2 import functional as F
 
 from seg_demo.annotations.dataset import Dataset, as_objects
 from seg_demo.annotations.listing import Sample
-from seg_demo.core.types import IGNORE, IGNORE_16, TASKS, LabelSet, ModelSpec
+from seg_demo.core import IGNORE, IGNORE_16, TASKS, LabelSet, ModelSpec
 from seg_demo.inference.engine import total_memory
 from seg_demo.networks.preprocessing import tensor_of
 from synthetic.cells import CLASS_NAMES, render

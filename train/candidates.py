@@ -12,15 +12,15 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from seg_demo import networks
-from seg_demo.core.errors import SegDemoError, messages_in, restored
-from seg_demo.core.requests import JOB_OWNER, Viewer, viewer
+from seg_demo.core import JOB_OWNER, SegDemoError, Viewer, messages_in, restored
+from seg_demo.core.requests import viewer
 from seg_demo.hub import lookup
 from seg_demo.serving import catalog
 from train import run as runs
 from train.config import Config
 
 if TYPE_CHECKING:
-    from seg_demo.core.types import ModelSpec
+    from seg_demo.core import ModelSpec
     from seg_demo.networks.base import TrainingDefaults
 
 # Below it two networks are as good as each other: trainings that differ by their seed alone differ by as much.

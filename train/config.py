@@ -14,7 +14,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replac
 from pathlib import Path
 from typing import Any, NoReturn
 
-from seg_demo.core.errors import Message, SegDemoError, lines, sentences
+from seg_demo.core import Message, SegDemoError, lines, sentences
 from seg_demo.networks import FAMILIES
 
 

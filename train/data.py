@@ -28,8 +28,7 @@ from seg_demo.annotations.dataset import Dataset, as_objects, digest_of, open_an
 from seg_demo.annotations.listing import FAULT, NOTE, Diagnosis, Fault, Item, Sample, relative
 from seg_demo.annotations.masks import IGNORED, MaskScan, by_class, clusters, doubtful_maps, hex_color
 from seg_demo.annotations.rules import blurred, tally
-from seg_demo.core.errors import DataError, Message
-from seg_demo.core.types import TASKS, LabelSet
+from seg_demo.core import TASKS, DataError, LabelSet, Message
 from synthetic import nuclei
 from synthetic import objects as rendered_objects
 from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render

@@ -25,18 +25,8 @@ from tqdm import tqdm
 
 from seg_demo import networks
 from seg_demo.annotations.dataset import Dataset, labels_for
-from seg_demo.core.errors import Message, SegDemoError
-from seg_demo.core.storage import save_file
-from seg_demo.core.types import (
-    INSTANCE,
-    PANOPTIC,
-    SEMANTIC,
-    TASKS,
-    LabelSet,
-    ModelSpec,
-    Segmentation,
-    distinct_colors,
-    ignore_id,
+from seg_demo.core import (
+    INSTANCE, PANOPTIC, SEMANTIC, TASKS, LabelSet, Message, ModelSpec, SegDemoError, Segmentation, distinct_colors, ignore_id, save_file,
     semantic_segmentation,
 )
 from seg_demo.inference.model import Model
@@ -44,10 +34,12 @@ from seg_demo.outputs.draw import overlay
 from seg_demo.serving.predictor import load_checkpoint
 from train.base_model import in_words_of
 from train.batches import local_cores, memory_budget
-from train.metrics import FIRST, MOST_CLICKS, ClickMeter
 from train.data import preload, read_item
 from train.metrics import (
+    FIRST,
+    MOST_CLICKS,
     SHOWN_SCORE,
+    ClickMeter,
     InstanceMeter,
     PanopticMeter,
     SemanticMeter,

@@ -24,8 +24,16 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
-from seg_demo.core.errors import HubUnavailableError, Message, SegDemoError, lines, messages_in, redacted, sentences  # noqa: E402
-from seg_demo.core.types import TASKS  # noqa: E402
+from seg_demo.core import (  # noqa: E402
+    TASKS,  # noqa: E402
+    HubUnavailableError,
+    Message,
+    SegDemoError,
+    lines,
+    messages_in,
+    redacted,
+    sentences,
+)
 from train import run as runs  # noqa: E402
 from train.config import Config, ConfigError, parse  # noqa: E402
 
@@ -145,7 +153,7 @@ def _train_evaluate_publish(
     prepared: Any, accelerator: Any, folder: Path, previous: runs.PreviousRun | None, stopper: runs.Stopper
 ) -> int:
     """The run itself, in a folder that is locked; each part can be repeated after a crash. For what is returned see :func:`main`."""
-    from seg_demo.core.storage import recover_folder
+    from seg_demo.core import recover_folder
     from seg_demo.inference.engine import out_of_memory
     from train.evaluate import HeldOut, compare_with_base
     from train.report import write_report
@@ -403,7 +411,7 @@ def reported_in(folder: Path) -> CardFacts | None:
     Args:
         folder: of the run, locked by this process: a replacement of ``best/`` that was broken off is completed first.
     """
-    from seg_demo.core.storage import recover_folder
+    from seg_demo.core import recover_folder
     from train.report import read_facts
 
     recover_folder(folder / runs.BEST)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from seg_demo.core.types import IGNORE_16, LabelSet, tight_box
+from seg_demo.core import IGNORE_16, LabelSet, tight_box
 
 if TYPE_CHECKING:
     from seg_demo.annotations.listing import Sample

@@ -16,7 +16,7 @@ from faster_coco_eval.core import mask as coco_mask
 from scipy import ndimage
 
 from seg_demo.annotations.listing import Sample
-from seg_demo.core.types import INSTANCE, PANOPTIC, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, paint, tight_box
+from seg_demo.core import INSTANCE, PANOPTIC, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, paint, tight_box
 from seg_demo.inference.model import Model
 from seg_demo.masks.compare import PanopticQuality, SegmentMap, confusion, match_segments, segment_map
 from seg_demo.networks import CLICKED

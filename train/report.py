@@ -19,18 +19,15 @@ import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 
 from seg_demo import __version__, networks
-from seg_demo.core.errors import SegDemoError
-from seg_demo.core.storage import save_file, save_folder
-from seg_demo.core.types import TASKS, LabelSet, ModelSpec
+from seg_demo.core import TASKS, LabelSet, ModelSpec, SegDemoError, save_file, save_folder
 from seg_demo.hub.licences import inherited
 from seg_demo.inference import onnx
 from seg_demo.networks import CLICKED
 from train import robustness
 from train import run as runs
-from train.metrics import OBJECTS
 from train.data import BUILT_IN, CELLS
 from train.evaluate import COUNTS, CURVES, HeldOut, comparable, evaluate_best, learning_curves, model_of, sample_grid
-from train.metrics import STANDARD_CAP
+from train.metrics import OBJECTS, STANDARD_CAP
 from train.run import load_state
 
 if TYPE_CHECKING:

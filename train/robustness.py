@@ -25,9 +25,7 @@ from torch import nn
 from tqdm import tqdm
 
 from seg_demo.annotations.listing import Sample
-from seg_demo.core.errors import SegDemoError
-from seg_demo.core.requests import LOOKS
-from seg_demo.core.types import TASKS, LabelSet, Segmentation
+from seg_demo.core import LOOKS, TASKS, LabelSet, SegDemoError, Segmentation
 from train.batches import AsSeen, Crop, augment, nearest
 from train.evaluate import CURVES, LINES, Predicts, evaluate, write_figure
 from train.losses import Objective

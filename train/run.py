@@ -24,8 +24,7 @@ from typing import Any, ClassVar
 from filelock import FileLock, Timeout
 
 from seg_demo import __version__
-from seg_demo.core.errors import Message, SegDemoError, lines
-from seg_demo.core.storage import DISK, Disk, save_file, storage_errors, write_atomically
+from seg_demo.core import DISK, Disk, Message, SegDemoError, lines, save_file, storage_errors, write_atomically
 from train.config import Config, ConfigError, check, load_config
 
 LAST = Path("last") / "state.pt"

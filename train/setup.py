@@ -21,7 +21,7 @@ from huggingface_hub.utils import validate_repo_id
 from seg_demo import networks
 from seg_demo.annotations.channels import HIGH, LOW, Channels, channel_ranges, lacking, picture_of, shared_channels
 from seg_demo.annotations.dataset import Dataset, labels_for, task_in
-from seg_demo.core.errors import BadCheckpointError, BadRequestError, Message, SegDemoError, paragraphs
+from seg_demo.core import BadCheckpointError, BadRequestError, Message, SegDemoError, paragraphs
 from seg_demo.hub import client
 from seg_demo.inference import engine, onnx
 from seg_demo.serving import catalog

@@ -25,8 +25,7 @@ from torch import nn
 from tqdm import tqdm
 
 from seg_demo.annotations.dataset import labels_for
-from seg_demo.core.errors import BadCheckpointError, Message
-from seg_demo.core.storage import save_folder
+from seg_demo.core import BadCheckpointError, Message, save_folder
 from train import run as runs
 from train.batches import AsSeen, Crop, CropDataset, Replay, loader, local_cores, memory_budget, read_as_seen, workers_for
 from train.data import BUILT_IN, preload, read_item

@@ -26,8 +26,7 @@ import numpy as np
 
 from seg_demo.annotations.listing import FAULT, NOTE, Fault, Item, Listing, relative
 from seg_demo.annotations.masks import digest_of_pixels
-from seg_demo.core.errors import Damaged, DataError, Message, PixelError, SegDemoError, TiffError
-from seg_demo.core.picture import AXES, Calibration, Grid, Picture, View
+from seg_demo.core import AXES, Calibration, Damaged, DataError, Grid, Message, Picture, PixelError, SegDemoError, TiffError, View
 from seg_demo.inputs.images import read
 from seg_demo.inputs.mask_files import MaskFile, of_values
 from seg_demo.inputs.tiff import Tiff

@@ -20,8 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg_demo.core.errors import DataError, Message
-from seg_demo.core.types import is_background
+from seg_demo.core import DataError, Message, is_background
 
 if TYPE_CHECKING:
     from seg_demo.inputs.object_maps import ObjectRule

@@ -19,9 +19,8 @@ from faster_coco_eval.core import mask as coco_mask
 from seg_demo.annotations.classes import ClassList, is_ignored
 from seg_demo.annotations.file_names import KEYS, FileFinder, OnePicture, SeveralFit, parsed, read_lists, several_fit
 from seg_demo.annotations.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name, sideways, turn
-from seg_demo.core.errors import DataError, Message
-from seg_demo.core.rle import decode as decode_rle
-from seg_demo.core.types import IGNORE_16, SEMANTIC, RunsSegment, Segment, is_background, tight_box
+from seg_demo.core import IGNORE_16, SEMANTIC, DataError, Message, RunsSegment, Segment, is_background, tight_box
+from seg_demo.core import decode as decode_rle
 from seg_demo.inputs.shapes import FARTHEST, PolygonRuns, Shape
 
 # Names of what nobody labelled. In COCO a pixel that no annotation covers is just that, and it is background.

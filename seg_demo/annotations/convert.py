@@ -32,9 +32,11 @@ from seg_demo.annotations.dataset import Dataset, as_objects, labels_for, list_s
 from seg_demo.annotations.file_names import OnePicture
 from seg_demo.annotations.listing import EXIF_ORIENTATION, IMAGE_SUFFIXES, TURNS, Item, Listing, is_panoptic
 from seg_demo.annotations.other_tools import is_of_tool, list_for
-from seg_demo.core.errors import BadRequestError, DataError, Message, SegDemoError
+from seg_demo.core import (
+    BACKGROUND, IGNORE_16, INSTANCE, PANOPTIC, SEMANTIC, TASKS, BadRequestError, DataError, LabelSet, Message, SegDemoError, Segment, Segmentation,
+    extents, ignore_id, paint, semantic_segmentation,
+)
 from seg_demo.core.settings import settings
-from seg_demo.core.types import BACKGROUND, IGNORE_16, INSTANCE, PANOPTIC, SEMANTIC, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, paint, semantic_segmentation
 from seg_demo.inputs.archives import unpack
 from seg_demo.inputs.images import decode
 from seg_demo.outputs import export

@@ -39,8 +39,7 @@ from seg_demo.annotations.masks import (
 from seg_demo.annotations.other_tools import list_tools
 from seg_demo.annotations.published import OtherSize, classes_of, faults_in, list_panoptic, maps_of
 from seg_demo.annotations.rules import Reading, understand
-from seg_demo.core.errors import DataError, Message, SegDemoError, phrase
-from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC, TASKS, LabelSet, Task, ignore_id
+from seg_demo.core import INSTANCE, PANOPTIC, SEMANTIC, TASKS, DataError, LabelSet, Message, SegDemoError, Task, ignore_id, phrase
 from seg_demo.inputs.formats import lossy_form
 from seg_demo.inputs.mask_files import MaskFile, read_mask, read_object_map, settled
 from seg_demo.inputs.object_maps import ObjectRule, objects_of

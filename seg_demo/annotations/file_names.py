@@ -27,7 +27,7 @@ from urllib.parse import unquote, unquote_plus
 import orjson
 
 from seg_demo.annotations.listing import NOTE, SPLITS, Fault, inside, is_file, is_panoptic
-from seg_demo.core.errors import DataError, Message
+from seg_demo.core import DataError, Message
 
 # The lists of a COCO file.
 KEYS = ("images", "annotations", "categories")

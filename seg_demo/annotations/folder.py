@@ -56,10 +56,9 @@ from seg_demo.annotations.listing import (
     relative,
     short_name,
 )
-from seg_demo.annotations.other_tools import list_tools
+from seg_demo.annotations.other_tools import list_dicom, list_tools
 from seg_demo.annotations.published import list_panoptic, list_published
-from seg_demo.annotations.other_tools import list_dicom
-from seg_demo.core.errors import DataError, Message
+from seg_demo.core import DataError, Message
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentationclass")

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import DataError, Message
-from seg_demo.core.picture import Picture, Stack, View
+from seg_demo.core import DataError, Message, Picture, Stack, View
 
 if TYPE_CHECKING:
     from seg_demo.annotations.classes import ClassList

@@ -16,8 +16,7 @@ from statistics import median
 import numpy as np
 
 from seg_demo.annotations.listing import FAULT, NOTE, PIECES, Choice, Fault, Item, Sample, relative
-from seg_demo.core.errors import DataError, Message, sentences
-from seg_demo.core.types import LabelSet, ignore_id
+from seg_demo.core import DataError, LabelSet, Message, ignore_id, sentences
 from seg_demo.inputs.mask_files import ZERO_NODATA, MaskFile, findings, note_of
 from seg_demo.inputs.object_maps import THOUSAND, ObjectRule, understand_objects, values_of
 

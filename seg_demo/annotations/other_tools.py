@@ -34,9 +34,7 @@ from seg_demo.annotations.coco import IGNORED, is_no_class
 from seg_demo.annotations.file_names import FileFinder, OnePicture, SeveralFit, several_fit
 from seg_demo.annotations.listing import IMAGE_SUFFIXES, NOTE, SPLITS, CocoObject, Fault, Item, Listing, relative, short_name
 from seg_demo.annotations.readers import Mark, Marked, Reading, loaded, read_geojson
-from seg_demo.core.errors import DataError, Message, SegDemoError
-from seg_demo.core.picture import Georeference, View
-from seg_demo.inputs import scientific
+from seg_demo.core import DataError, Georeference, Message, SegDemoError, View
 from seg_demo.inputs.images import limits_of, read
 from seg_demo.inputs.shapes import CENTRE, Outline, Shape, Stencil, Union
 

@@ -44,9 +44,7 @@ from seg_demo.annotations.listing import (
     sideways,
     turn,
 )
-from seg_demo.core.errors import DataError, HubUnavailableError, Message
-from seg_demo.core.storage import write_atomically
-from seg_demo.core.types import IGNORE_16
+from seg_demo.core import IGNORE_16, DataError, HubUnavailableError, Message, write_atomically
 from seg_demo.hub.client import TRANSPORT_ERRORS, bounded, unseen
 from seg_demo.inputs.mask_files import MaskFile, panoptic_ids
 from seg_demo.inputs.object_maps import THOUSAND, ObjectRule

@@ -22,12 +22,27 @@ from xml.parsers import expat
 
 import numpy as np
 
-from seg_demo.core.errors import Message, SegDemoError
+from seg_demo.core import OBJECT, Message, SegDemoError
 from seg_demo.core.settings import settings
-from seg_demo.core.types import OBJECT
 from seg_demo.inputs.archives import unpack
 from seg_demo.inputs.mask_files import read_mask
-from seg_demo.inputs.shapes import AREA, CENTRE, EDGE, FARTHEST, LINE, PERCENT, SHARES, Ellipse, Outline, Roi, Shape, Stencil, Stroke, Union, decode_roi
+from seg_demo.inputs.shapes import (
+    AREA,
+    CENTRE,
+    EDGE,
+    FARTHEST,
+    LINE,
+    PERCENT,
+    SHARES,
+    Ellipse,
+    Outline,
+    Roi,
+    Shape,
+    Stencil,
+    Stroke,
+    Union,
+    decode_roi,
+)
 
 MOST_BYTES = 2_000_000_000
 # Of a zip of ROIs; ImageJ itself has trouble with more.

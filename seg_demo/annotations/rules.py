@@ -47,8 +47,7 @@ from seg_demo.annotations.listing import (  # fmt: skip
     white_fault,
 )
 from seg_demo.annotations.masks import IGNORED, MaskRule, MaskScan, by_class, by_thousands, clusters, hex_color, map_dtype
-from seg_demo.core.errors import Message, sentences
-from seg_demo.core.types import LabelSet, distinct_colors, is_background
+from seg_demo.core import LabelSet, Message, distinct_colors, is_background, sentences
 from seg_demo.inputs.mask_files import BLACK_ALPHA, NODATA, greys_count
 from seg_demo.inputs.object_maps import VOC_BORDER
 from seg_demo.masks.compare import LEAST_SPREAD

@@ -26,10 +26,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from seg_demo.core import storage
-from seg_demo.core.errors import BadRequestError, DataError, Message, StorageError, sentences
-from seg_demo.core.storage import write_atomically
-from seg_demo.core.types import BACKGROUND, IGNORE, TASKS, LabelSet, background_of, distinct_colors
+from seg_demo.core import (
+    BACKGROUND, IGNORE, TASKS, BadRequestError, DataError, LabelSet, Message, StorageError, background_of, distinct_colors, sentences, storage,
+    write_atomically,
+)
 from seg_demo.datasets.sample import Facts, Sample, check_truth, thumbnail
 from seg_demo.inputs.images import Source, decode, decode_mask
 from seg_demo.outputs import draw

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import BadRequestError, DataError, Message
-from seg_demo.core.types import IGNORE, INSTANCE, OBJECT, SEMANTIC, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, plain_name
+from seg_demo.core import (
+    IGNORE, INSTANCE, OBJECT, SEMANTIC, TASKS, BadRequestError, DataError, LabelSet, Message, Segment, Segmentation, extents, ignore_id, plain_name,
+)
 from seg_demo.inputs.mask_files import MaskFile, findings, note_of, numbers_meant
 from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of
 from seg_demo.masks.compare import label_ids

@@ -18,12 +18,10 @@ from pathlib import Path
 from seg_demo.annotations.coco import BadAnnotation
 from seg_demo.annotations.convert import SUFFIXES, TARGETS, pictures_of
 from seg_demo.annotations.listing import IMAGE_SUFFIXES
-from seg_demo.core import storage
-from seg_demo.core.errors import BadRequestError, DataError, Message, SegDemoError, StorageError
-from seg_demo.core.requests import owner_of
+from seg_demo.core import (
+    DISK, INSTANCE, SEMANTIC, TASKS, BadRequestError, DataError, LabelSet, Message, SegDemoError, StorageError, owner_of, storage,
+)
 from seg_demo.core.settings import settings
-from seg_demo.core.storage import DISK
-from seg_demo.core.types import INSTANCE, SEMANTIC, TASKS, LabelSet
 from seg_demo.datasets.dataset import Dataset, header_files, is_stem, label_set, stem_of
 from seg_demo.datasets.sample import Facts, annotated, split_maps
 from seg_demo.inputs.archives import unpack

@@ -35,8 +35,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from seg_demo.core import Message as Sentence
 from seg_demo.core import storage
-from seg_demo.core.errors import Message as Sentence
 from seg_demo.core.settings import scientific_bytes, settings
 from seg_demo.gateway import metrics, queue
 from seg_demo.gateway.queue import GONE, crowded, drop_partial, queue_of

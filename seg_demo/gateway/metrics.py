@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import seg_demo
-from seg_demo.core.errors import SegDemoError
-from seg_demo.core.requests import Request, opened
+from seg_demo.core import Request, SegDemoError
+from seg_demo.core.requests import opened
 from seg_demo.core.settings import settings
 
 BUCKETS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)

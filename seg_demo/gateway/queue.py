@@ -42,11 +42,8 @@ from gradio.blocks import BlocksConfig
 from gradio.context import LocalContext
 from gradio.queueing import Event, Queue
 
-from seg_demo.core import requests, storage
-from seg_demo.core.errors import BadRequestError, Message, SegDemoError, in_language
-from seg_demo.core.requests import Limiter, Request
+from seg_demo.core import BadRequestError, Limiter, Message, ModelSpec, Request, SegDemoError, in_language, requests, storage
 from seg_demo.core.settings import gpu_expected, settings, slots
-from seg_demo.core.types import ModelSpec
 from seg_demo.gateway import metrics
 from seg_demo.gateway.visitor import DISK_FULL, Refused, language_of, refused, uploaded, viewer_of, whose
 from seg_demo.hub import sandbox

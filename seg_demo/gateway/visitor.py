@@ -37,10 +37,8 @@ from gradio.blocks import Block
 from gradio.context import LocalContext
 from gradio.data_classes import ImageData
 
-from seg_demo.core.errors import BadRequestError, Message, in_language
-from seg_demo.core.requests import VISITOR_KEY, Viewer, owner_of
+from seg_demo.core import VISITOR_KEY, BadRequestError, Message, Viewer, in_language, owner_of, write_once
 from seg_demo.core.settings import settings
-from seg_demo.core.storage import write_once
 
 # What a program sends its visitor's key in, to see what is theirs; the page sends it with its events.
 KEY_HEADER = "x-seg-demo-key"

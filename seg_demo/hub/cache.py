@@ -34,9 +34,7 @@ from pathlib import Path
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
-from seg_demo.core import storage
-from seg_demo.core.errors import BadCheckpointError, BusyError, SegDemoError, StorageError
-from seg_demo.core.storage import write_atomically
+from seg_demo.core import BadCheckpointError, BusyError, SegDemoError, StorageError, storage, write_atomically
 from seg_demo.hub import pickles
 from seg_demo.networks.checkpoint import INDEX, read_json, shards_of
 

@@ -40,13 +40,12 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils._http import hf_request_event_hook
 
-from seg_demo.core import errors
-from seg_demo.core.errors import BadRequestError, HubUnavailableError, Message, ModelNotFoundError, SegDemoError, redacted
+from seg_demo.core import BadRequestError, HubUnavailableError, Message, ModelNotFoundError, SegDemoError, errors, redacted
 from seg_demo.core.requests import begin
 from seg_demo.core.settings import settings
 
 if TYPE_CHECKING:
-    from seg_demo.core.types import ModelSpec
+    from seg_demo.core import ModelSpec
 
 T = TypeVar("T")
 # What a lost, refused or silent connection raises. HfHubHTTPError and OfflineModeIsEnabled are OSErrors.

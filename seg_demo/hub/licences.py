@@ -16,7 +16,7 @@ from typing import Any
 from huggingface_hub import HfApi, constants, metadata_load
 from yaml import YAMLError
 
-from seg_demo.core.errors import Message
+from seg_demo.core import Message
 from seg_demo.core.settings import settings
 from seg_demo.hub import client
 

@@ -30,7 +30,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIs
 from huggingface_hub.hf_api import ModelInfo
 from tqdm.std import tqdm
 
-from seg_demo.core.errors import BadCheckpointError, HubUnavailableError, Message, ModelNotFoundError, SegDemoError
+from seg_demo.core import BadCheckpointError, HubUnavailableError, Message, ModelNotFoundError, SegDemoError
 from seg_demo.core.settings import settings
 from seg_demo.hub import cache, client, pickles
 from seg_demo.hub.cache import COMMIT, held
@@ -39,8 +39,7 @@ from seg_demo.networks import checkpoint
 from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_json
 
 if TYPE_CHECKING:
-    from seg_demo.core.requests import Report
-    from seg_demo.core.types import ModelSpec
+    from seg_demo.core import ModelSpec, Report
 
 REFRESH_SECONDS = 600.0
 DOWN_SECONDS = 30.0

@@ -30,9 +30,8 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from seg_demo.core.errors import BadCheckpointError, Message, StorageError
+from seg_demo.core import BadCheckpointError, Message, StorageError, abandoned, locked
 from seg_demo.core.settings import settings
-from seg_demo.core.storage import abandoned, locked
 from seg_demo.networks.checkpoint import CONFIG, WEIGHTS, not_weights, read_json
 
 WHOLE, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"

@@ -17,7 +17,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from seg_demo import networks
-from seg_demo.core.errors import BadCheckpointError, BusyError, Message, SegDemoError
+from seg_demo.core import BadCheckpointError, BusyError, Message, SegDemoError
 from seg_demo.core.sandbox import Helper, ProcessError
 from seg_demo.core.settings import settings
 

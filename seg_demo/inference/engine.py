@@ -34,9 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from seg_demo.core import settings
-from seg_demo.core.errors import BadImageError, Message, SettingsError, sentences
-from seg_demo.core.requests import LOOKS
+from seg_demo.core import LOOKS, BadImageError, Message, SettingsError, sentences, settings
 from seg_demo.inference.openvino import Compiler, Part, crop, described, same_signs, same_winners
 from seg_demo.inference.tiled import Plan, plan
 from seg_demo.masks.resize import each

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from seg_demo.core.errors import BadRequestError, Message
-from seg_demo.core.types import TASKS, Segmentation, tight_box
+from seg_demo.core import TASKS, BadRequestError, Message, Segmentation, tight_box
 
 if TYPE_CHECKING:
-    from seg_demo.core.requests import Report
+    from seg_demo.core import Report
     from seg_demo.networks.base import Network
 
 # Parts along the longer side of what is tried part by part, and the least pixels of the network's between the middles of two.

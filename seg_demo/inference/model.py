@@ -20,12 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg_demo.core import requests
-from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestError, Message
-from seg_demo.core.picture import MOST_SHOWN, Picture, Stack, View
-from seg_demo.core.requests import AUTO, Options, Report
+from seg_demo.core import (
+    AUTO, MOST_SHOWN, TASKS, BadCheckpointError, BadImageError, BadRequestError, LabelSet, Message, ModelSpec, Options, Picture, Report, Segmentation,
+    Stack, Task, View, requests,
+)
 from seg_demo.core.settings import settings
-from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task
 from seg_demo.inference import engine as devices
 from seg_demo.inference import rasters, tiled
 from seg_demo.inference.explain import Explanation, explain

@@ -21,9 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg_demo.core.errors import BadRequestError, Message
-from seg_demo.core.storage import write_atomically
-from seg_demo.core.types import TASKS, Segmentation
+from seg_demo.core import TASKS, BadRequestError, Message, Segmentation, write_atomically
 from seg_demo.networks.base import INPUT, Graph
 
 if TYPE_CHECKING:

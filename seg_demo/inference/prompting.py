@@ -24,11 +24,10 @@ import numpy as np
 import torch
 from torchvision.ops import nms
 
-from seg_demo.core import requests
-from seg_demo.core.errors import BadImageError, BadRequestError, Message
-from seg_demo.core.requests import Prompt, Report
-from seg_demo.core.rle import PackedRuns, encode_crop, tight_box
-from seg_demo.core.types import INSTANCE, LabelSet, Limit, ModelSpec, Segment, Segmentation, Task, paint
+from seg_demo.core import (
+    INSTANCE, BadImageError, BadRequestError, LabelSet, Limit, Message, ModelSpec, PackedRuns, Prompt, Report, Segment, Segmentation, Task,
+    encode_crop, paint, requests, tight_box,
+)
 from seg_demo.inference import engine
 from seg_demo.inputs.images import Picture, Source
 from seg_demo.masks.instances import KEPT, Deferred

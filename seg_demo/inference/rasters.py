@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from seg_demo.core import requests
-from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core import BadCheckpointError, requests
 from seg_demo.core.sandbox import release
 from seg_demo.inference import openvino
 from seg_demo.inference.tiled import Block, Classes, Forward, Grid, Plan, Tiles, grid_of, plan, write
@@ -33,8 +32,7 @@ from seg_demo.networks.base import Network
 from seg_demo.networks.checkpoint import UNFAMILIAR
 
 if TYPE_CHECKING:
-    from seg_demo.core.requests import Options, Report
-    from seg_demo.core.types import LabelSet, ModelSpec, Task
+    from seg_demo.core import LabelSet, ModelSpec, Options, Report, Task
     from seg_demo.inference.engine import Engine
     from seg_demo.inputs.scientific import Raster
 

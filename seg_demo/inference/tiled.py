@@ -29,14 +29,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seg_demo.core.errors import Message
-from seg_demo.core.types import MAX_IDS, Segment, Segmentation, SoftMask, extents, paint, paint_confidence, semantic_segmentation
+from seg_demo.core import MAX_IDS, Message, Segment, Segmentation, SoftMask, extents, paint, paint_confidence, semantic_segmentation
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
 from seg_demo.networks.base import STRIDE, Network
 
 if TYPE_CHECKING:
-    from seg_demo.core.requests import Report
-    from seg_demo.core.rle import Box
+    from seg_demo.core import Box, Report
 
 # Of a tile's overlap, the part at its border that gets no weight; as much at the other end, and it fades in between.
 MARGIN = 4

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seg_demo.core.types import ModelSpec, Segmentation
+from seg_demo.core import ModelSpec, Segmentation
 
 if TYPE_CHECKING:
-    from seg_demo.core.requests import Options
+    from seg_demo.core import Options
     from seg_demo.inference.model import Model
     from seg_demo.inputs.images import Picture
 

@@ -26,11 +26,11 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from seg_demo.core.errors import BadImageError, BadRequestError, Message, StorageError
+from seg_demo.core import BadImageError, BadRequestError, Message, StorageError
 from seg_demo.core.settings import scientific_bytes, settings
 
 if TYPE_CHECKING:
-    from seg_demo.core.picture import View
+    from seg_demo.core import View
 
 # DEFLATE cannot shrink by more than 1032; other methods can, and nothing that is an image does.
 MAX_RATIO = 1100

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from seg_demo.core.errors import Damaged, Message
-from seg_demo.core.picture import Calibration, Stack
+from seg_demo.core import Calibration, Damaged, Message, Stack
 from seg_demo.inputs.planes import Opened, TooLarge, Unread, sized
 
 SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImagePalette, UnidentifiedImageError
 
-from seg_demo.core.errors import BadImageError, Message
+from seg_demo.core import BadImageError, Message
 
 # Bytes of a file's beginning that say what it is.
 HEAD_BYTES = 1024

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import BadImageError, BadRequestError, Damaged, Message, PixelError, TiffError
-from seg_demo.core.picture import MOST_SHOWN, Picture, Stack, View
+from seg_demo.core import MOST_SHOWN, BadImageError, BadRequestError, Damaged, Message, Picture, PixelError, Stack, TiffError, View
 from seg_demo.core.settings import scientific_bytes, settings
 from seg_demo.inputs import formats, samples
 from seg_demo.inputs.formats import Limits, check_bytes, check_size, decoding_cost, fault, identify, refuse

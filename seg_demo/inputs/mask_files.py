@@ -21,7 +21,7 @@ from pathlib import PurePath
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import Message, PixelError
+from seg_demo.core import Message, PixelError
 from seg_demo.inputs import images
 from seg_demo.inputs import samples as pixels
 from seg_demo.inputs.formats import identify

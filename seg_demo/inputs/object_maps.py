@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from seg_demo.core.errors import Message
+from seg_demo.core import Message
 from seg_demo.inputs.mask_files import IGNORED_NUMBER, MaskFile
 
 # The border that Pascal VOC leaves out, as a colour.

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import BadImageError, BadRequestError, Message, PixelError, TiffError
-from seg_demo.core.picture import AXES, MOST_SHOWN, Calibration, Distribution, Picture, Stack, View
+from seg_demo.core import (
+    AXES, MOST_SHOWN, BadImageError, BadRequestError, Calibration, Distribution, Message, Picture, PixelError, Stack, TiffError, View,
+)
 from seg_demo.inputs import samples
 from seg_demo.inputs.samples import GREY, Samples
 

@@ -18,8 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from seg_demo.core.errors import Damaged, Message, PixelError, TiffError
-from seg_demo.core.picture import MOST_SHOWN, View
+from seg_demo.core import MOST_SHOWN, Damaged, Message, PixelError, TiffError, View
 from seg_demo.inputs import planes, samples
 from seg_demo.inputs.planes import HIGH, LOW, Opened, Unread, Window
 

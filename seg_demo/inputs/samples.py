@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageCms
 
-from seg_demo.core.errors import Message, PixelError
+from seg_demo.core import Message, PixelError
 
 # 16-bit data below this leaves its two upper bits empty: a camera of 10 to 14 bits, nearly black if shown as it is.
 FULL_RANGE = 1 << 14

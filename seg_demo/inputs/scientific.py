@@ -23,9 +23,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from seg_demo.core import requests
-from seg_demo.core.errors import BadImageError, BadRequestError, BusyError, Message
-from seg_demo.core.picture import Calibration, Distribution, Georeference, Grid, Picture, Stack, View
+from seg_demo.core import (
+    BadImageError, BadRequestError, BusyError, Calibration, Distribution, Georeference, Grid, Message, Picture, Stack, View, requests,
+)
 from seg_demo.core.sandbox import Helper, ProcessError, open_written
 from seg_demo.inputs import planes
 from seg_demo.inputs.formats import Limits, check_size, refuse

@@ -28,11 +28,24 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import Damaged, Message, PixelError, SegDemoError, TiffError
-from seg_demo.core.picture import MOST_SHOWN, Calibration, Georeference, Grid, Stack, View
+from seg_demo.core import MOST_SHOWN, Calibration, Damaged, Georeference, Grid, Message, PixelError, SegDemoError, Stack, TiffError, View
 from seg_demo.core.sandbox import confine, library_folders, limit_resources, serve
 from seg_demo.inputs import dicom, rasters, samples
-from seg_demo.inputs.planes import Opened, Series, TooLarge, Unread, absence, check_numbers, distribution, names, nothing_there, render, settle, sized, unit_of
+from seg_demo.inputs.planes import (
+    Opened,
+    Series,
+    TooLarge,
+    Unread,
+    absence,
+    check_numbers,
+    distribution,
+    names,
+    nothing_there,
+    render,
+    settle,
+    sized,
+    unit_of,
+)
 from seg_demo.inputs.samples import Samples
 from seg_demo.inputs.tiff import COLORS, ORIENTATION, PROFILE, Tiff, beginning_at, let_libtiff_read, mend_palette, palette_of
 

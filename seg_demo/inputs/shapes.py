@@ -31,7 +31,7 @@ import faster_coco_eval.mask_api_new_cpp as coco_masks
 import numpy as np
 from PIL import Image, ImageDraw
 
-from seg_demo.core.rle import Box, Runs, tight_box
+from seg_demo.core import Box, Runs, tight_box
 
 Crop = tuple[Box, np.ndarray]
 AREA, CENTRE, EDGE, LINE = "area", "centre", "edge", "line"

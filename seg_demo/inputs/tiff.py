@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFile
 
-from seg_demo.core.errors import Damaged, Message, PixelError, TiffError
+from seg_demo.core import Damaged, Message, PixelError, TiffError
 from seg_demo.inputs.formats import MAX_TAG_VALUES
 from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, RGB, Samples
 

@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from seg_demo.core.errors import Message, restored
-from seg_demo.core.types import is_background
+from seg_demo.core import Message, is_background, restored
 from seg_demo.jobs import processes
 from seg_demo.jobs.processes import ROOT
 

@@ -22,10 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from seg_demo.core.errors import BusyError, Message, StorageError
-from seg_demo.core.requests import JOB_OWNER
+from seg_demo.core import JOB_OWNER, BusyError, Message, StorageError, write_atomically
 from seg_demo.core.sandbox import public_environment
-from seg_demo.core.storage import write_atomically
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 

@@ -25,11 +25,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from seg_demo.core import storage
-from seg_demo.core.errors import BadRequestError, Message, StorageError, redacted, sentences
+from seg_demo.core import BadRequestError, Message, StorageError, redacted, replacing, sentences, storage
 from seg_demo.core.sandbox import public_environment
 from seg_demo.core.settings import settings
-from seg_demo.core.storage import replacing
 from seg_demo.hub import client
 from seg_demo.inputs.archives import unpack
 from seg_demo.jobs import processes

@@ -12,18 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seg_demo.core.errors import Message
-from seg_demo.core.types import (
-    BACKGROUND,
-    IGNORE,
-    IGNORE_16,
-    TASKS,
-    LabelSet,
-    Segmentation,
-    background_of,
-    ignore_id,
-    is_background,
-)
+from seg_demo.core import BACKGROUND, IGNORE, IGNORE_16, TASKS, LabelSet, Message, Segmentation, background_of, ignore_id, is_background
 
 _STRIP_PIXELS = 1 << 20
 

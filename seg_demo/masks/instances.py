@@ -19,8 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 
-from seg_demo.core.rle import Box, PackedRuns, Painter, Runs
-from seg_demo.core.types import Segment, SoftMask, paint, tight_box
+from seg_demo.core import Box, PackedRuns, Painter, Runs, Segment, SoftMask, paint, tight_box
 from seg_demo.masks.queries import WORTH, Order, best_pairs, check, on_grid
 from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, each, enlarged_bytes, evaluate, find_rule, largest, part_of, reached, runs_above
 

@@ -20,8 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import count_ids
+from seg_demo.core import BadCheckpointError, count_ids
 from seg_demo.masks import semantic
 from seg_demo.masks.resize import (
     CORNER_BUDGET,
@@ -45,7 +44,6 @@ from seg_demo.masks.resize import (
     rows_of,
 )
 from seg_demo.masks.semantic import DENSE_ELEMENTS, ROUNDING, all_finite
-
 
 # Where corners leave more than this share of all values to evaluate, a query at a time is faster.
 WORTH = 0.35

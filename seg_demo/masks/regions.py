@@ -25,13 +25,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import BadRequestError
-from seg_demo.core.types import MAX_IDS, REGION, LabelSet, Segment, Segmentation
+from seg_demo.core import MAX_IDS, REGION, BadRequestError, LabelSet, Segment, Segmentation
 
 if TYPE_CHECKING:
     import torch
 
-    from seg_demo.core.rle import Box
+    from seg_demo.core import Box
 
 __all__ = ["METHODS", "Method", "Parameter", "PixelClassifier", "segment"]
 _LABELS = ("background", "region")

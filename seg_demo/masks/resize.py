@@ -27,8 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seg_demo.core import Runs
 from seg_demo.core.requests import pool
-from seg_demo.core.rle import Runs
 
 # F.interpolate takes another kernel for outputs whose sides add up to no more than this.
 SMALL_OUTPUT = 128

@@ -34,8 +34,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import LabelSet, Segmentation, mean_scores, semantic_segmentation
+from seg_demo.core import BadCheckpointError, LabelSet, Segmentation, mean_scores, semantic_segmentation
 from seg_demo.masks.resize import (
     CORNER_BUDGET,
     SMALL_OUTPUT,

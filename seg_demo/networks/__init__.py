@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC, Task
+from seg_demo.core import INSTANCE, PANOPTIC, SEMANTIC, BadCheckpointError, Task
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Network

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seg_demo.core.errors import BadCheckpointError, BadRequestError
+from seg_demo.core import BadCheckpointError, BadRequestError
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import FAMILIES, Family, answers_of, checkpoint, weights
 from seg_demo.networks.preprocessing import Preprocessing, normalised, repeated, resized, to_batch
 
 if TYPE_CHECKING:
-    from seg_demo.core.types import LabelSet, Segmentation, Task
+    from seg_demo.core import LabelSet, Segmentation, Task
 
 # What networks that are trained from scratch here see: their pictures at their own size, up to this side, padded to the coarsest
 # grid of any usual encoder.

@@ -18,9 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from seg_demo.core.errors import BadCheckpointError, Message
-from seg_demo.core.picture import MOST_CHANNELS
-from seg_demo.core.types import INSTANCE, MAX_IDS, PANOPTIC, SEMANTIC, LabelSet, distinct_colors, is_background
+from seg_demo.core import INSTANCE, MAX_IDS, MOST_CHANNELS, PANOPTIC, SEMANTIC, BadCheckpointError, LabelSet, Message, distinct_colors, is_background
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

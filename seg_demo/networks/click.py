@@ -25,9 +25,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from seg_demo.core.errors import BadCheckpointError, EncoderOnlyError
-from seg_demo.core.requests import Prompt
-from seg_demo.core.types import LabelSet, Task, tight_box
+from seg_demo.core import BadCheckpointError, EncoderOnlyError, LabelSet, Prompt, Task, tight_box
 from seg_demo.masks.instances import Corrected, Resized
 from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite

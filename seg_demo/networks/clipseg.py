@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from seg_demo.core.requests import Prompt
+from seg_demo.core import Prompt
 from seg_demo.masks.instances import Resized
 from seg_demo.networks.promptable import Answer
 from seg_demo.networks.transformers_prompts import WordPrompts, image_side

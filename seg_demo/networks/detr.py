@@ -21,8 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
-from seg_demo.core.errors import Message
-from seg_demo.core.types import INSTANCE, LabelSet, Segment, Task
+from seg_demo.core import INSTANCE, LabelSet, Message, Segment, Task
 from seg_demo.masks import instances, queries
 from seg_demo.networks import transformers_config
 from seg_demo.networks.transformers_config import config_of, from_config, loading_code, own_size

@@ -18,8 +18,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import SemanticSegmentation
 from torchvision.transforms.functional import resize
 
-from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.core import BadCheckpointError, LabelSet, Segmentation
 from seg_demo.networks import checkpoint, weights
 from seg_demo.networks.base import STRIDE, PixelNetwork, TrainingDefaults
 from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing

@@ -41,8 +41,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.poolers import _convert_to_roi_format, _filter_input, _setup_scales
 
-from seg_demo.core.errors import BadCheckpointError, Message
-from seg_demo.core.types import LabelSet, Limit, Segmentation, paint, paint_confidence
+from seg_demo.core import BadCheckpointError, LabelSet, Limit, Message, Segmentation, paint, paint_confidence
 from seg_demo.masks.instances import from_boxes
 from seg_demo.masks.resize import SMALL_OUTPUT, Rule, each, find_rule
 from seg_demo.masks.semantic import all_finite

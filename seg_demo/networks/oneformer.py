@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTokenizer, OneFormerImageProcessor, OneFormerProcessor, PreTrainedConfig
 
-from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core import BadCheckpointError
 from seg_demo.masks import queries
 from seg_demo.masks.queries import Order
 from seg_demo.networks import checkpoint, transformers_config
 from seg_demo.networks.universal import ClassQueries, Mask2Former, apart, few_places_at_once
 
 if TYPE_CHECKING:
-    from seg_demo.core.types import LabelSet, Segment
+    from seg_demo.core import LabelSet, Segment
 
 CLASS_INFO = "class_info_file"
 # The files of a tokenizer, of which a repository has the first two or the last.

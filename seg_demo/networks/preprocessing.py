@@ -21,8 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seg_demo.core.errors import BadCheckpointError, Message
-from seg_demo.core.picture import MOST_CHANNELS
+from seg_demo.core import MOST_CHANNELS, BadCheckpointError, Message
 from seg_demo.networks import checkpoint
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -15,9 +15,7 @@ import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
-from seg_demo.core.errors import BadCheckpointError, BadRequestError
-from seg_demo.core.requests import Prompt
-from seg_demo.core.types import OBJECT, Segmentation, tight_box
+from seg_demo.core import OBJECT, BadCheckpointError, BadRequestError, Prompt, Segmentation, tight_box
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks.base import Network
 

@@ -28,9 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seg_demo.core import requests
-from seg_demo.core.errors import BadRequestError
-from seg_demo.core.requests import Prompt
+from seg_demo.core import BadRequestError, Prompt, requests
 from seg_demo.masks.instances import Resized
 from seg_demo.networks import checkpoint, transformers_config
 from seg_demo.networks.promptable import OBJECT, Answer

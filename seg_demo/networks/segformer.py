@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from transformers import AutoBackbone, AutoConfig, AutoModelForSemanticSegmentation, SegformerImageProcessor
 from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 
-from seg_demo.core.errors import BadCheckpointError, Message
+from seg_demo.core import BadCheckpointError, Message
 from seg_demo.networks import base, checkpoint, transformers_config
 from seg_demo.networks.base import EngineHints, PixelNetwork, TrainingDefaults
 from seg_demo.networks.checkpoint import OUR_KEY
@@ -60,7 +60,7 @@ from seg_demo.networks.transformers_config import (
 from seg_demo.networks.weights import Takes, check_finite, own_names, read_weights, shapes_of, stored_names
 
 if TYPE_CHECKING:
-    from seg_demo.core.types import LabelSet, Segmentation
+    from seg_demo.core import LabelSet, Segmentation
 
 PIPELINE_SIZE = 512
 

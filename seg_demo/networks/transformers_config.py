@@ -55,8 +55,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
-from seg_demo.core.errors import BadCheckpointError, EncoderOnlyError, Message
-from seg_demo.core.types import MAX_IDS, LabelSet
+from seg_demo.core import MAX_IDS, BadCheckpointError, EncoderOnlyError, LabelSet, Message
 from seg_demo.networks import checkpoint
 from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing, repeated, tensor_of
 from seg_demo.networks.weights import class_dependent, halved, left_out, refuse_larger, refuse_missing, shapes_of, without_effect

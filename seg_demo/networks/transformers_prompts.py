@@ -17,8 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import LabelSet
+from seg_demo.core import BadCheckpointError, LabelSet
 from seg_demo.networks import checkpoint, transformers_config
 from seg_demo.networks.promptable import OBJECT, PromptNetwork
 from seg_demo.networks.transformers_config import config_of, from_config, options_from_config, read_module

@@ -32,11 +32,20 @@ import torch
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
 from torch import Tensor, nn
 
-from seg_demo.core.errors import BadCheckpointError, Message
-from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.core import BadCheckpointError, LabelSet, Message, Segmentation
 from seg_demo.networks import checkpoint, weights
 from seg_demo.networks.base import LONGEST_SIDE, Graph, PixelNetwork, TrainingDefaults
-from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PIPELINE_FILE, RESIZES, Pipeline, Preprocessing, as_fractions, read_pipeline, repeated
+from seg_demo.networks.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    PIPELINE_FILE,
+    RESIZES,
+    Pipeline,
+    Preprocessing,
+    as_fractions,
+    read_pipeline,
+    repeated,
+)
 
 # A plain smp repo says nothing about sizes; at this side a processor answers in seconds, and most were trained below it.
 PLAIN_LONGEST_SIDE = 1024

@@ -21,8 +21,7 @@ from scipy import ndimage
 from segmentation_models_pytorch.base import SegmentationHead
 from torch import Tensor, nn
 
-from seg_demo.core.errors import BadCheckpointError, Message
-from seg_demo.core.types import MAX_IDS, Segmentation, extents
+from seg_demo.core import MAX_IDS, BadCheckpointError, Message, Segmentation, extents
 from seg_demo.masks.regions import Region
 from seg_demo.masks.semantic import all_finite, argmax_resized, probability_and_margin
 from seg_demo.networks import base

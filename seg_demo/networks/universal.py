@@ -23,19 +23,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.image_transforms import get_size_with_aspect_ratio
 
-from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestError
-from seg_demo.core.types import (
-    IGNORE_16,
-    INSTANCE,
-    MAX_IDS,
-    PANOPTIC,
-    SEMANTIC,
-    LabelSet,
-    Segment,
-    Segmentation,
-    Task,
-    extents,
-    semantic_segmentation,
+from seg_demo.core import (
+    IGNORE_16, INSTANCE, MAX_IDS, PANOPTIC, SEMANTIC, BadCheckpointError, BadImageError, BadRequestError, LabelSet, Segment, Segmentation, Task,
+    extents, semantic_segmentation,
 )
 from seg_demo.masks import instances, queries
 from seg_demo.masks.queries import Found, Order, Thresholds

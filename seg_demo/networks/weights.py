@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from seg_demo.core.errors import BadCheckpointError, Message
+from seg_demo.core import BadCheckpointError, Message
 from seg_demo.networks.checkpoint import WEIGHTS, library_message, not_weights, weight_paths
 
 MAX_PARAMETERS = 1_000_000_000

@@ -24,9 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seg_demo.core.errors import BadRequestError, Message
-from seg_demo.core.storage import write_atomically
-from seg_demo.core.types import TASKS, LabelSet, Segmentation, is_background
+from seg_demo.core import TASKS, BadRequestError, LabelSet, Message, Segmentation, is_background, write_atomically
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import PIECE_COLUMNS, cell, count, geojson
 from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, loss_sentences

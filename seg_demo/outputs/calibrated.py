@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seg_demo.core.errors import BadRequestError
-from seg_demo.core.types import TASKS, Segmentation
+from seg_demo.core import TASKS, BadRequestError, Segmentation
 from seg_demo.inputs import scientific
 
 if TYPE_CHECKING:
-    from seg_demo.core.picture import Calibration, Georeference, Grid
+    from seg_demo.core import Calibration, Georeference, Grid
 
 # An edge of so many pixels gets further points: straight on a map, it is not in degrees.
 _LONG_EDGE = 64

@@ -16,8 +16,8 @@ from concurrent.futures import Future
 
 import numpy as np
 
+from seg_demo.core import TASKS, Segmentation, distinct_colors
 from seg_demo.core.requests import pool
-from seg_demo.core.types import TASKS, Segmentation, distinct_colors
 
 _STRIP_PIXELS = 1 << 18
 

@@ -18,9 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from seg_demo.core.errors import BadRequestError, Message
-from seg_demo.core.rle import tight_box
-from seg_demo.core.types import TASKS, Segmentation, Task, count_ids
+from seg_demo.core import TASKS, BadRequestError, Message, Segmentation, Task, count_ids, tight_box
 from seg_demo.outputs import calibrated, draw, interchange
 from seg_demo.outputs.measurements import Measurements, PixelSize, measure, pixel_of, plain
 from seg_demo.outputs.polygons import Polygon, keyhole, polygons_of

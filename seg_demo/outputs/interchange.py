@@ -30,8 +30,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import orjson
 
-from seg_demo.core.errors import BadRequestError, Message
-from seg_demo.core.types import IGNORE, TASKS, LabelSet, Segment, Segmentation, count_ids
+from seg_demo.core import IGNORE, TASKS, BadRequestError, LabelSet, Message, Segment, Segmentation, count_ids
 from seg_demo.inputs.shapes import encode_roi
 from seg_demo.outputs.draw import encode_png
 from seg_demo.outputs.polygons import Polygon, inner_rings, polygons_of, single_rings

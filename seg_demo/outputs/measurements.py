@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from seg_demo.core.errors import BadRequestError
-from seg_demo.core.types import MAX_IDS, TASKS, LabelSet, Segmentation
+from seg_demo.core import MAX_IDS, TASKS, BadRequestError, LabelSet, Segmentation
 
 Json = dict[str, Any]
 # How the units are typed, in the order in which the page offers them; a unit's metres; and their names in files (DESIGN: as OME and UCUM say them).

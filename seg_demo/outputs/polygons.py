@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seg_demo.core.rle import Runs
-from seg_demo.core.types import TASKS, Segmentation
+from seg_demo.core import TASKS, Runs, Segmentation
 
 Ring = list[tuple[int, int]]
 Polygon = list[Ring]

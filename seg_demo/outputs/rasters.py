@@ -24,15 +24,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from seg_demo.core.errors import BadRequestError, Message, StorageError
-from seg_demo.core.storage import disk_full, write_atomically
-from seg_demo.core.types import LabelSet, ModelSpec, Segmentation, extents, mean_scores, semantic_segmentation
+from seg_demo.core import (
+    BadRequestError, LabelSet, Message, ModelSpec, Segmentation, StorageError, extents, mean_scores, semantic_segmentation, write_atomically,
+)
+from seg_demo.core.storage import disk_full
 from seg_demo.outputs import calibrated, draw
 from seg_demo.outputs.export import SEGMENT_COLUMNS, table_csv
 from seg_demo.outputs.polygons import Tracer
 
 if TYPE_CHECKING:
-    from seg_demo.core.requests import Options, Report
+    from seg_demo.core import Options, Report
     from seg_demo.inference.model import Model
     from seg_demo.inference.rasters import Frozen
     from seg_demo.inputs.scientific import Raster

@@ -29,19 +29,12 @@ import httpx2
 from huggingface_hub import constants
 
 from seg_demo import networks
-from seg_demo.core.errors import (
-    BadCheckpointError,
-    BadRequestError,
-    HubUnavailableError,
-    Message,
-    ModelNotFoundError,
-    SettingsError,
-    StorageError,
+from seg_demo.core import (
+    INSTANCE, PANOPTIC, SEMANTIC, BadCheckpointError, BadRequestError, HubUnavailableError, Message, ModelNotFoundError, ModelSpec, Report,
+    SettingsError, StorageError, Task, learnt_tasks, replacing, write_atomically,
 )
-from seg_demo.core.requests import Report, viewer
+from seg_demo.core.requests import viewer
 from seg_demo.core.settings import Settings, settings
-from seg_demo.core.storage import replacing, write_atomically
-from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC, ModelSpec, Task, learnt_tasks
 from seg_demo.hub import client, lookup, pickles
 from seg_demo.hub.licences import NVIDIA
 from seg_demo.networks import identify

@@ -18,10 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from seg_demo import networks
-from seg_demo.core import requests
-from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError, Message
-from seg_demo.core.picture import View
-from seg_demo.core.requests import Admission, Limiter, Options, Report, SingleFlight
+from seg_demo.core import Admission, BadCheckpointError, BadRequestError, BusyError, Limiter, Message, Options, Report, SingleFlight, View, requests
 from seg_demo.core.settings import Settings, settings, slots
 from seg_demo.hub import licences, lookup, pickles, sandbox
 from seg_demo.inference import engine, zerogpu
@@ -34,7 +31,7 @@ from seg_demo.serving import catalog
 from seg_demo.serving.catalog import architecture_of, known_labels, labels_in
 
 if TYPE_CHECKING:
-    from seg_demo.core.types import ModelSpec, Segmentation
+    from seg_demo.core import ModelSpec, Segmentation
     from seg_demo.inference.explain import Explanation
     from seg_demo.networks.base import Network
 

@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from seg_demo.core.errors import Message
+from seg_demo.core import Message
 from seg_demo.core.sandbox import ChildError, Lines, confine, fork, import_next, in_child, library_folders, limit_resources
 
 SIDE = 64
@@ -54,8 +54,7 @@ def attempt(order: dict[str, Any]) -> str:
     """
     import numpy as np
 
-    from seg_demo.core.errors import BadImageError, SegDemoError
-    from seg_demo.core.types import SEMANTIC, ModelSpec
+    from seg_demo.core import SEMANTIC, BadImageError, ModelSpec, SegDemoError
     from seg_demo.inference import engine
     from seg_demo.inference.model import Model
     from seg_demo.networks import identify, load, network
@@ -95,7 +94,7 @@ def convert(order: dict[str, Any]) -> str:
     Returns:
         Why they are refused; empty if they are not.
     """
-    from seg_demo.core.errors import SegDemoError
+    from seg_demo.core import SegDemoError
     from seg_demo.hub import pickles
 
     limit_resources(int(order["bytes"]), float(order["seconds"]), int(order["most"]) + TRY_FILE_BYTES)

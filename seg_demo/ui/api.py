@@ -23,10 +23,11 @@ from gradio.data_classes import JsonData
 from pydantic import model_serializer
 from starlette.responses import JSONResponse, Response
 
-from seg_demo.core import requests
-from seg_demo.core.errors import BadRequestError, BusyError, HubUnavailableError, ModelNotFoundError, SegDemoError, StorageError
-from seg_demo.core.requests import AUTO, DETAILS, LeftError, Options, TooLongError, read_prompt, smoothed
-from seg_demo.core.types import TASKS
+from seg_demo.core import (
+    AUTO, DETAILS, TASKS, BadRequestError, BusyError, HubUnavailableError, LeftError, ModelNotFoundError, Options, SegDemoError, StorageError,
+    TooLongError, read_prompt, requests,
+)
+from seg_demo.core.requests import smoothed
 from seg_demo.gateway.queue import click_limits, in_words, predictor, sentence_of, underway, work_limits
 from seg_demo.gateway.visitor import Photo, Upload, language_of, store_bytes, store_file, viewer_of
 from seg_demo.inputs.images import open_raster

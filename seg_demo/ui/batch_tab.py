@@ -21,11 +21,8 @@ from typing import Any
 import gradio as gr
 from gradio import utils
 
-from seg_demo.core.errors import BadRequestError, BusyError, Message, SegDemoError, in_language
-from seg_demo.core.picture import View
-from seg_demo.core.requests import DETAILS, Options
+from seg_demo.core import DETAILS, INSTANCE, TASKS, BadRequestError, BusyError, Message, Options, SegDemoError, Segmentation, View, in_language
 from seg_demo.core.settings import settings
-from seg_demo.core.types import INSTANCE, TASKS, Segmentation
 from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, stream_in_words, work_limits
 from seg_demo.gateway.visitor import Files, Upload, stem_of, store_file, uploaded
 from seg_demo.inputs.archives import SCIENTIFIC_SUFFIXES, SUFFIXES, Refused, apart, page_name, unpack

@@ -16,10 +16,7 @@ from typing import Any
 import gradio as gr
 
 from seg_demo import networks
-from seg_demo.core import requests
-from seg_demo.core.errors import BadRequestError, in_language
-from seg_demo.core.requests import Options, read_prompt
-from seg_demo.core.types import INSTANCE, OBJECT, LabelSet
+from seg_demo.core import INSTANCE, OBJECT, BadRequestError, LabelSet, Options, in_language, read_prompt, requests
 from seg_demo.datasets.sample import from_prediction
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.gateway.visitor import Upload, store_bytes, uploaded

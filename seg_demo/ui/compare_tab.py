@@ -18,17 +18,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
-from seg_demo.core.errors import (
-    BadCheckpointError,
-    BadRequestError,
-    HubUnavailableError,
-    Message,
-    ModelNotFoundError,
-    SegDemoError,
-    in_language,
+from seg_demo.core import (
+    BACKGROUND, DETAILS, IGNORE_16, TASKS, BadCheckpointError, BadRequestError, HubUnavailableError, Message, ModelNotFoundError, Options,
+    SegDemoError, Segmentation, distinct_colors, in_language,
 )
-from seg_demo.core.requests import DETAILS, Options
-from seg_demo.core.types import BACKGROUND, IGNORE_16, TASKS, Segmentation, distinct_colors
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, work_limits
 from seg_demo.gateway.visitor import Files, Upload, store_bytes
 from seg_demo.inputs.mask_files import MaskFile, numbers_meant, read_mask, read_panoptic

@@ -27,14 +27,13 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.i18n import I18nData
 
-from seg_demo.core.errors import LANGUAGES, BadRequestError, SegDemoError, in_language, table
-from seg_demo.core.requests import DETAILS, LOOKS, Options, Report
+from seg_demo.core import DETAILS, LANGUAGES, LOOKS, BadRequestError, Options, Report, SegDemoError, in_language, table
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.gateway.visitor import Photo, at_this_machine, language_of, refused, spoken, store_bytes
 from seg_demo.ui.results import TOOLS, Result, Units, kinds, make_file, make_for_tool, measurements_value, viewer_doubt, viewer_value, viewer_why
 
 if TYPE_CHECKING:
-    from seg_demo.core.types import Task
+    from seg_demo.core import Task
 
 EXAMPLES = Path(__file__).parent / "examples"
 # A session's result goes half an hour after its last change, or when the page is closed.

@@ -25,9 +25,9 @@ import gradio as gr
 import numpy as np
 
 from seg_demo.annotations.convert import ONE
-from seg_demo.core.errors import BadRequestError, Message, SegDemoError, in_language
-from seg_demo.core.requests import Options, Report, owner_of
-from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segmentation, plain_name
+from seg_demo.core import (
+    INSTANCE, TASKS, BadRequestError, LabelSet, Message, Options, Report, SegDemoError, Segmentation, in_language, owner_of, plain_name,
+)
 from seg_demo.datasets.dataset import Dataset, clean_names, label_set, with_background
 from seg_demo.datasets.sample import IGNORE_ID, Drawing, Facts, from_annotations, from_mask, from_prediction
 from seg_demo.datasets.store import DRAWN, Store, drawn_as, may_collect, visitor_store
@@ -39,8 +39,23 @@ from seg_demo.ui import menu
 from seg_demo.ui.batch_tab import FILE_TYPES, BatchTab, batch_folder, gather, patiently, picture_at
 from seg_demo.ui.components import STATIC, Choice, Outcome, image_box, language_of, outcome, plain_files, reporting, t, words
 from seg_demo.ui.editor import (
-    NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, again,
-    bring_panel, dataset_choices, described_by, drawn_result, export_panel, forget, keep, unfit,
+    NEW,
+    Answer,
+    Counted,
+    Document,
+    MaskEditor,
+    Place,
+    Refusal,
+    SampleList,
+    again,
+    bring_panel,
+    dataset_choices,
+    described_by,
+    drawn_result,
+    export_panel,
+    forget,
+    keep,
+    unfit,
 )  # fmt: skip
 from seg_demo.ui.results import Result
 from seg_demo.ui.view_strip import ViewStrip, follow, viewed

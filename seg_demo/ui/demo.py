@@ -10,11 +10,8 @@ from typing import Any
 
 import gradio as gr
 
-from seg_demo.core import requests
-from seg_demo.core.errors import Message, SettingsError, lines
-from seg_demo.core.requests import Viewer
+from seg_demo.core import Message, SettingsError, Viewer, learnt_tasks, lines, requests
 from seg_demo.core.settings import accounts, engine_refusals, scientific_bytes, settings
-from seg_demo.core.types import learnt_tasks
 from seg_demo.datasets.store import may_collect
 from seg_demo.gateway.guard import DIRECT_MOST, middleware
 from seg_demo.gateway.queue import UNQUEUED, Page, expect_typed_ids, keep_deleting, manage, start_loading, working

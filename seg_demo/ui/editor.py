@@ -30,9 +30,7 @@ from gradio import utils
 from PIL import Image
 
 from seg_demo.annotations.convert import SUFFIXES, found_on, is_annotations
-from seg_demo.core.errors import BadRequestError, DataError, Message, in_language
-from seg_demo.core.requests import Options
-from seg_demo.core.types import IGNORE, TASKS, LabelSet
+from seg_demo.core import IGNORE, TASKS, BadRequestError, DataError, LabelSet, Message, Options, in_language
 from seg_demo.datasets.dataset import Dataset, clean_names
 from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, THUMBNAIL_SIDE, Drawing, Facts, Sample, corrected, from_sample, truth
 from seg_demo.datasets.store import DRAWN, TOOLS, Store, bring, visitor_store, zip_for
@@ -46,7 +44,7 @@ from seg_demo.ui.components import language_of, login_offered, plain_files, serv
 from seg_demo.ui.results import CachedResult, Result, preview_of
 
 if TYPE_CHECKING:
-    from seg_demo.core.picture import View
+    from seg_demo.core import View
     from seg_demo.outputs.interchange import Annotated
 
     # What a file of another tool says about a picture, and how it was read.

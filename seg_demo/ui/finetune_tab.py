@@ -20,8 +20,8 @@ from typing import Any
 import gradio as gr
 from gradio import utils
 
-from seg_demo.core.errors import BadRequestError, SegDemoError, in_language
-from seg_demo.core.requests import of_key, owner_of
+from seg_demo.core import BadRequestError, SegDemoError, in_language, owner_of
+from seg_demo.core.requests import of_key
 from seg_demo.core.settings import settings
 from seg_demo.datasets.store import visitor_store
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, stream_in_words

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seg_demo.core.errors import Message, in_language
+from seg_demo.core import Message, in_language
 from seg_demo.jobs.job import DRAFT, MARGIN, RUNNING, ClassScore, Job, Verdict
 from seg_demo.ui.components import words
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from seg_demo import networks
-from seg_demo.core.errors import DataError, Message, ModelNotFoundError, SegDemoError, in_language
+from seg_demo.core import (
+    TASKS, DataError, LabelSet, Message, ModelNotFoundError, ModelSpec, SegDemoError, in_language, is_background, learnt_tasks, plain_name,
+)
 from seg_demo.core.settings import settings
-from seg_demo.core.types import TASKS, LabelSet, ModelSpec, is_background, learnt_tasks, plain_name
 from seg_demo.datasets.dataset import clean_names, label_set
 from seg_demo.datasets.store import Store
 from seg_demo.gateway.queue import UNQUEUED, agreement

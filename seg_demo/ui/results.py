@@ -26,9 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import BadRequestError, Message
+from seg_demo.core import TASKS, BadRequestError, Message, Segmentation, Task
 from seg_demo.core.requests import pool
-from seg_demo.core.types import TASKS, Segmentation, Task
 from seg_demo.gateway.visitor import Upload
 from seg_demo.inputs.images import read
 from seg_demo.masks.regions import fitting, shrunk

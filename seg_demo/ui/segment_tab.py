@@ -11,9 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from seg_demo.core.errors import BadRequestError
-from seg_demo.core.requests import AUTO, THRESHOLDS, Options, check_threshold, check_thresholds
-from seg_demo.core.types import REGION, TASKS, Task
+from seg_demo.core import AUTO, REGION, TASKS, THRESHOLDS, BadRequestError, Options, Task, check_threshold, check_thresholds
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.gateway.visitor import Photo, Upload
 from seg_demo.masks.regions import METHODS, Parameter

@@ -17,7 +17,7 @@ from typing import Any
 
 import gradio as gr
 
-from seg_demo.core.picture import ALL, Picture
+from seg_demo.core import ALL, Picture
 from seg_demo.gateway.queue import QUIET, in_words, rendering
 from seg_demo.gateway.visitor import Files, Photo, Upload
 from seg_demo.inputs.images import look
