@@ -168,7 +168,8 @@ class Part:
             self._seen[place] = True
             while len(self._seen) > REMEMBERED:
                 self._seen.popitem(last=False)
-            if self._eager_for_good or place in self._pending or not worth or not batch.numel():
+            # Whoever began before the form was there comes here after it.
+            if self._eager_for_good or place in self._pending or place in self._forms or not worth or not batch.numel():
                 return
             self._pending.add(place)
         # Whoever called may write into what they got; and what inference mode made cannot be traced.

@@ -10,13 +10,15 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from seg_demo import networks
-from seg_demo.core import INSTANCE, OBJECT, BadRequestError, LabelSet, Options, in_language, read_prompt, requests
+from seg_demo.core import INSTANCE, OBJECT, BadRequestError, LabelSet, Options, SegDemoError, in_language, read_prompt, requests
 from seg_demo.datasets.sample import from_prediction
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.gateway.visitor import Upload, store_bytes, uploaded
@@ -76,6 +78,7 @@ def click(image: Any, model: Any, prompt: Any, page: Any, preview: Any = "", req
         return {"gone": True}
     with predictor().prompting(path, model, who=session_of(page)) as session:
         if not shown:
+            session.warm()
             return {}
         result, language = session.answer(shown, closer=not preview), language_of(request)
         coarse = bool(preview) and any(session.is_small(segment.box) for segment in result.segments)
@@ -90,15 +93,32 @@ def click_models(request: gr.Request) -> dict[str, Any]:
     Returns:
         ``models``: id, title, kinds of ``prompts`` and whether it is ``available``.
     """
-    language = language_of(request)
+    return {"models": models(language_of(request))}
+
+
+def models(language: str) -> list[dict[str, Any]]:
+    """As :func:`click_models` lists them.
+
+    Args:
+        language: of their titles.
+    """
     rows = {spec.key: (menu.title(spec, language), spec.architecture) for spec in menu.specs()}
     rows |= {row.published: (row.title, row.name) for row in networks.FAMILIES.values() if row.published and row.published not in rows}
-    models = [
+    found = [
         {"id": id, "title": title, "prompts": list(kinds), "available": catalog.available(catalog.resolve(id, local_folders=False))}
         for id, (title, architecture) in rows.items()
         if (kinds := networks.prompts_of(architecture))
     ]
-    return {"models": sorted(models, key=lambda row: not row["available"])}
+    return sorted(found, key=lambda row: not row["available"])
+
+
+def prepare() -> None:
+    """Have the model loaded and warm that the tool begins with, for somebody who has opened the tab and has no picture there yet; if it is one of
+    those that come with the demo, for nobody has chosen what would have to be fetched."""
+    first = next((row["id"] for row in models("en") if networks.CLICKS in row["prompts"]), None)
+    if first is not None and catalog.resolve(first, local_folders=False).source == "bundled":
+        with suppress(SegDemoError), predictor().prompting(NOTHING, first) as session:  # whoever clicks is told
+            session.warm()
 
 
 @or_the_sentence
@@ -127,14 +147,21 @@ def add_click_endpoints() -> None:
 REMEMBER_KEY = "(key) => { window.segDemoVisitor = key; }"
 
 
+# A picture for a model that nobody has given one yet.
+NOTHING = np.zeros((16, 16, 3), np.uint8)
 # What is offered first, and what everybody may take away of a result.
 DOWNLOADS = ("cutout", *kinds(INSTANCE), "measurements")
 LABELS = LabelSet.from_names(("background", OBJECT), 0)
 PICTURES = ("cat.jpg", "coffee.jpg", "astronaut.jpg", "coins.png", "rocket.jpg")
 
 
-def click_tab() -> None:
-    """Build the tab in the current Blocks."""
+def click_tab(tab: gr.Tab) -> None:
+    """Build the tab in the current Blocks.
+
+    Args:
+        tab: with which the model is made ready.
+    """
+    tab.select(prepare, None, None, **UNQUEUED)
     gr.Markdown(t("click_lead"), elem_classes="lead")
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=3, min_width=270, elem_classes="controls"):

@@ -67,8 +67,8 @@ def _build() -> gr.Blocks:
                     menu.follow(tab, networks[-1].model, task.name)
             with gr.Tab(t("regions"), id="regions"):
                 region_note, regions = regions_tab()
-            with gr.Tab(t("click"), id="click"):
-                click_tab()
+            with gr.Tab(t("click"), id="click") as tab:
+                click_tab(tab)
             with gr.Tab(t("correct"), id="correct") as correct:
                 correcting = correct_tab(correct, visitor)
             with gr.Tab(t("batch"), id="batch") as batch:
@@ -110,13 +110,15 @@ def _build() -> gr.Blocks:
 
 
 def load_ahead() -> Thread:
-    """Load models in the background: first those that are selected when the page opens, then the others that are at hand.
+    """Load models in the background: first those that are selected when the page opens, then the others that are at hand, those first that are clicked:
+    nobody waits longer for an answer than they do for that to a click.
 
     Returns:
         The running thread.
     """
     first = [spec for spec in map(menu.best, menu.learnt()) if spec is not None]
     at_hand = [spec for spec in menu.specs() if spec.source == "bundled" or (zerogpu.ACTIVE and spec.source != "builtin")]
+    at_hand.sort(key=lambda spec: not menu.is_clicked(spec))
     return start_loading(list(dict.fromkeys(spec.key for spec in (*first, *at_hand))))
 
 

@@ -117,6 +117,11 @@ def everyday(task: str) -> str:
     return known[0].key if known else ""
 
 
+def is_clicked(spec: ModelSpec) -> bool:
+    """Whether a model answers clicks."""
+    return networks.CLICKS in networks.prompts_of(spec.architecture)
+
+
 def about(spec: ModelSpec, language: str) -> str:
     """One or two sentences: what the model is good at."""
     return in_language(spec.about, language)

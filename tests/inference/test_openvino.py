@@ -21,7 +21,7 @@ from seg_demo.core.errors import SettingsError
 from seg_demo.core.settings import Settings
 from seg_demo.inference import engine, openvino
 from seg_demo.inference.model import Model
-from seg_demo.inference.openvino import Part
+from seg_demo.inference.openvino import OpenVino, Part
 from seg_demo.networks.universal import STAGES
 from seg_demo.serving import predictor
 from seg_demo.serving.predictor import Predictor
@@ -49,6 +49,28 @@ def test_sizes_of_their_own_are_compiled_when_they_come_again_and_few_are_kept(m
     settled(small, sizes[2])
     assert list(small._forms) == [(1, 3, 8, 8), (1, 3, 16, 16)], "the least recently used one went"
     assert small.nbytes == 2 * sum(each.numel() * 4 for each in small.module.parameters())
+
+
+def test_who_began_before_the_form_was_there_has_it_made_no_second_time(monkeypatch):
+    entered, gate, made = threading.Event(), threading.Event(), []
+
+    class Held(Small):
+        def forward(self, batch):
+            if threading.current_thread().name == "late":
+                entered.set()
+                gate.wait(60)
+            return super().forward(batch)
+
+    held, compile = part(Held()), OpenVino.compile
+    monkeypatch.setattr(OpenVino, "compile", lambda self, *arguments: made.append(1) or compile(self, *arguments))
+    late = threading.Thread(target=held, args=(torch.randn(1, 3, 16, 16),), name="late")
+    late.start()
+    assert entered.wait(60)
+    settled(held, torch.randn(1, 3, 16, 16))
+    assert made == [1]
+    gate.set()
+    late.join()
+    assert openvino.drain_compiling(60) and made == [1]
 
 
 def test_compiling_waits_while_others_wait_but_not_for_ever(monkeypatch):

@@ -23,11 +23,13 @@ from seg_demo.__main__ import main
 from seg_demo.core import rle
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import Prompt
-from seg_demo.core.settings import Settings
+from seg_demo.core.settings import Settings, settings
 from seg_demo.gateway.queue import predictor
 from seg_demo.hub import lookup
 from seg_demo.inference import prompting, zerogpu
+from seg_demo.inference.prompting import Session
 from seg_demo.serving.predictor import Predictor, load_model
+from seg_demo.ui import click_tab
 from seg_demo.ui.demo import build_demo
 from tests.hub.test_prompt_layouts import files
 from tests.hub_stand_in import HubStandIn
@@ -295,6 +297,23 @@ def test_the_page_is_told_which_models_answer_prompts(client):
     assert {row["id"]: row["prompts"] for row in told["models"]}["CIDAS/clipseg-rd64-refined"] == ["words"]
     names = client.view_api(return_format="dict")["named_endpoints"]
     assert "/prompt" in names and not {"/click", "/click_models", "/click_ends"} & set(names)
+
+
+def test_whoever_opens_the_tab_has_the_model_of_the_demo_made_ready_and_nothing_fetched(client, served, monkeypatch):
+    monkeypatch.setattr(Session, "warm", lambda session: warmed.append(session.spec.key))
+    for menu, ready in (("unet-cells, click", ["click"]), ("unet-cells", [])):
+        warmed: list[str] = []
+        monkeypatch.setenv("SEG_DEMO_MODELS", menu)
+        settings.cache_clear()
+        own = Predictor(Settings())
+        monkeypatch.setattr(click_tab, "predictor", lambda own=own: own)
+        served.requests.clear()
+        click_tab.prepare()
+        assert warmed == ready and own.state["models"] == len(ready) and own.state["sessions"] == 0 and not served.requests, menu
+    monkeypatch.undo()
+    settings.cache_clear()
+    wired = [fn for fn in client.config["dependencies"] if ["select"] == [event for _, event in fn["targets"]] and not fn["queue"]]
+    assert any(fn["inputs"] == fn["outputs"] == [] for fn in wired)
 
 
 def test_the_command_cuts_out_what_is_clicked(served, picture, tmp_path, capsys):
