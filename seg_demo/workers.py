@@ -23,9 +23,8 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg_demo.core import BadRequestError, Message, SegDemoError, write_atomically
+from seg_demo.core import BadRequestError, Message, SegDemoError, disk_full, write_atomically
 from seg_demo.core.sandbox import end_with_parent, map_large_blocks, release
-from seg_demo.core.storage import disk_full
 
 if TYPE_CHECKING:
     from seg_demo.core import LabelSet, ModelSpec, Options

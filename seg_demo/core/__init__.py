@@ -18,7 +18,7 @@ from seg_demo.core.requests import (
 )
 from seg_demo.core.rle import Box, PackedRuns, Painter, Runs, decode, encode_crop
 from seg_demo.core.storage import (
-    DISK, Disk, abandoned, locked, recover_folder, replacing, save_file, save_folder, storage_errors, write_atomically, write_once,
+    DISK, Disk, abandoned, disk_full, locked, recover_folder, replacing, save_file, save_folder, storage_errors, write_atomically, write_once,
 )
 from seg_demo.core.types import (
     BACKGROUND, IGNORE, IGNORE_16, INSTANCE, MAX_IDS, OBJECT, PANOPTIC, REGION, SEMANTIC, TASKS, LabelSet, Limit, ModelSpec, RunsSegment, Segment,
@@ -33,7 +33,7 @@ __all__ = [
     "Message", "ModelNotFoundError", "ModelSpec", "OBJECT", "Options", "PANOPTIC", "PackedRuns", "Painter", "Picture", "PixelError", "Prompt",
     "REGION", "Report", "Request", "Runs", "RunsSegment", "SEMANTIC", "SegDemoError", "Segment", "Segmentation", "SettingsError", "SingleFlight",
     "SoftMask", "Stack", "StorageError", "TASKS", "THRESHOLDS", "Task", "TiffError", "TooLongError", "VISITOR_KEY", "View", "Viewer", "abandoned",
-    "background_of", "check_threshold", "check_thresholds", "count_ids", "decode", "distinct_colors", "encode_crop", "extents", "ignore_id",
+    "background_of", "check_threshold", "check_thresholds", "count_ids", "decode", "disk_full", "distinct_colors", "encode_crop", "extents", "ignore_id",
     "in_language", "is_background", "learnt_tasks", "lines", "listed", "locked", "mean_scores", "messages_in", "owner_of", "paint",
     "paint_confidence", "paragraphs", "phrase", "plain_name", "read_prompt", "recover_folder", "redacted", "replacing", "restored", "save_file",
     "save_folder", "semantic_segmentation", "sentences", "storage_errors", "table", "tight_box", "write_atomically", "write_once",

@@ -20,7 +20,7 @@ import uuid
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from seg_demo import networks
-from seg_demo.core import requests
+from seg_demo.core import locked, requests
 from seg_demo.inputs.images import give_back
 
 if TYPE_CHECKING:
@@ -399,6 +399,7 @@ PAUSE = 0.5
 CROWDED_SECONDS = 20.0
 # How often it looks whether the crowd has gone.
 LOOK_SECONDS = 0.2
+ALONE_SECONDS = 60.0  # so long another process may compile the same network; then this one compiles without keeping it
 
 _jobs: queue.Queue[tuple[Callable[[], None], Callable[[], bool], float]] = queue.Queue()
 _lock = threading.Lock()
@@ -535,16 +536,14 @@ def read(path: Path) -> Any:
     return _core().read_model(path)
 
 
-def compile(
-    model: Any, shape: list[int], streams: int, cache: Path | None, precision: str = "fp32", channels_last: bool = False
-) -> Compiled:
+def compile(model: Any, shape: list[int], streams: int, cache: Path | None, precision: str = "fp32", channels_last: bool = False) -> Compiled:
     """A graph compiled for this processor.
 
     Args:
         model: of :func:`convert` or :func:`read`.
         shape: of its input, -1 for what may vary from call to call.
         streams: calls that may run at the same time; they share torch's number of threads.
-        cache: folder where OpenVINO keeps what it compiled, or None.
+        cache: folder where OpenVINO keeps what it compiled, one process at a time, or None.
         precision: ``fp32``, or ``bf16`` where the processor has it.
         channels_last: leave outputs (B, C, h, w) in that memory layout, which is the one that kernels compute in.
     """
@@ -561,9 +560,23 @@ def compile(
         # The processor is shared with torch and with other processes; pinned threads would queue behind them.
         "ENABLE_CPU_PINNING": False,
     }
-    if cache is not None:
-        config["CACHE_DIR"] = str(cache)
-    return Compiled(_core().compile_model(model, "CPU", config), channels_last)
+    with ExitStack() as held:
+        if cache is not None and _alone_in(cache, held):
+            config["CACHE_DIR"] = str(cache)
+        return Compiled(_core().compile_model(model, "CPU", config), channels_last)
+
+
+def _alone_in(folder: Path, held: ExitStack) -> bool:
+    """Whether no other process compiles in a folder until ``held`` ends: OpenVINO writes in place, which kills whoever has that file mapped."""
+    with suppress(OSError):  # removed meanwhile
+        for _ in range(1 + int(ALONE_SECONDS / LOOK_SECONDS)):
+            with ExitStack() as tried:
+                if tried.enter_context(locked(folder, wait=False)):
+                    held.enter_context(tried.pop_all())
+                    return True
+            check_ending()
+            time.sleep(LOOK_SECONDS)
+    return False
 
 
 def _channels_last(model: Any) -> Any:

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from seg_demo.core import (
-    BadRequestError, LabelSet, Message, ModelSpec, Segmentation, StorageError, extents, mean_scores, semantic_segmentation, write_atomically,
+    BadRequestError, LabelSet, Message, ModelSpec, Segmentation, StorageError, disk_full, extents, mean_scores, semantic_segmentation,
+    write_atomically,
 )
-from seg_demo.core.storage import disk_full
 from seg_demo.outputs import calibrated, draw
 from seg_demo.outputs.export import SEGMENT_COLUMNS, table_csv
 from seg_demo.outputs.polygons import Tracer

@@ -131,6 +131,43 @@ def test_without_a_cache_folder_it_compiles_all_the_same(monkeypatch, tmp_path):
     assert small._forms
 
 
+# Another process that has a folder to itself, until its input ends.
+HOLDER = """
+import sys
+from pathlib import Path
+from seg_demo.core import locked
+with locked(Path(sys.argv[1])) as held:
+    print(held, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files that are mapped cannot be rewritten there")
+def test_processes_compile_one_after_the_other_in_a_folder(monkeypatch):
+    """OpenVINO writes its file in place: a process that had it mapped died of a bus error, when another one had begun at the same time."""
+    graph, folder = openvino.stored_graph(Small(), torch.randn(1, 3, 16, 16), "")
+
+    def compiled():
+        return openvino.compile(openvino.read(folder / "graph.xml"), [-1, 3, -1, -1], 1, folder)
+
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "True\n"
+        monkeypatch.setattr(openvino, "ALONE_SECONDS", 0.0)
+        assert len(compiled()(torch.ones(1, 3, 8, 8))) == 1 and not list(folder.glob("*.blob"))
+        monkeypatch.setattr(openvino, "ALONE_SECONDS", 60.0)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(compiled)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.5)
+            other.stdin.close()
+            waiting.result(timeout=60)
+    (kept,) = folder.glob("*.blob")
+    before = kept.stat()
+    compiled()
+    after = kept.stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
 def test_the_cache_stays_below_its_limit(monkeypatch):
     batch = torch.randn(1, 3, 16, 16)
     settled(part(), batch)
