@@ -24,11 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from seg_demo.core import (
-    AUTO, LOOKS, TASKS, BadRequestError, LabelSet, SegDemoError, View, background_of, check_threshold, check_thresholds, semantic_segmentation,
-    write_atomically,
+    AUTO, LOOKS, TASKS, BadRequestError, LabelSet, Options, SegDemoError, View, background_of, semantic_segmentation, smoothed, write_atomically,
 )
 from seg_demo.inputs.archives import Job, find_jobs
-from seg_demo.outputs.batch import COCO, ResultParts, Summary
+from seg_demo.outputs.batch import COCO, RUN, ResultParts, Summary, run_of
 from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLUMNS, rows_of
 from seg_demo.outputs.interchange import loss_sentences
 from seg_demo.outputs.measurements import Measurements, PixelSize, measure
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 T, R = TypeVar("T"), TypeVar("R")
-RUN = "run.json"
 # More processes than that are a slip of the finger.
 MOST_WORKERS = 256
 _VIEW = (
@@ -289,19 +287,11 @@ def _check(options: argparse.Namespace) -> int:
 def _segment(options: argparse.Namespace) -> int:
     """Segment every image; a bad one is reported and the rest goes on."""
     jobs = find_jobs(options.paths, options.out)
-    run = {"model": options.model, "threshold": options.threshold}
-    if options.detail != "whole":
-        run["detail"] = options.detail
-    if options.task != AUTO:
-        run["task"] = options.task
-    if options.looks > 1:
-        run["looks"] = options.looks
-    if thresholds := check_thresholds(options.thresholds):
-        run["thresholds"] = thresholds
-    if options.smoothing is not None:
-        run["smoothing"] = options.smoothing
-    if (view := View.parse(options.view)) is not None:
-        run["view"] = view.to_dict()
+    wanted = Options(
+        options.threshold, options.detail, parameters=smoothed(options.smoothing), task=options.task, thresholds=options.thresholds, view=options.view,
+        looks=options.looks,
+    )  # fmt: skip
+    run, view = run_of(options.model, wanted), wanted.view
     formats = sorted(set(options.formats), key=list(FORMATS).index)
     if formats:
         run["format"] = formats
@@ -330,8 +320,8 @@ def _segment(options: argparse.Namespace) -> int:
             _summarise(jobs, options.out, None, failed, pixel, options.workers)
         return 1 if failed else 0
     asked = {
-        "threshold": check_threshold(options.threshold), "detail": options.detail, "smoothing": options.smoothing, "task": options.task,
-        "thresholds": thresholds, "looks": options.looks,
+        "threshold": wanted.threshold, "detail": wanted.detail, "smoothing": options.smoothing, "task": wanted.task,
+        "thresholds": dict(wanted.thresholds), "looks": wanted.looks,
     }  # fmt: skip
     order = Order(options.model, options.device, options.out, asked, formats, last, pixel, options.overwrite, kept)
     done = 0

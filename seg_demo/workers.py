@@ -233,7 +233,7 @@ class Order:
     def options(self) -> Options:
         """What is asked of a raster."""
         from seg_demo.core import Options
-        from seg_demo.core.requests import smoothed
+        from seg_demo.core import smoothed
 
         asked = self.asked
         return Options(detail="full", parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"], looks=asked["looks"])

@@ -14,7 +14,7 @@ from seg_demo.core.errors import (
 from seg_demo.core.picture import ALL, AXES, MOST_CHANNELS, MOST_SHOWN, Calibration, Distribution, Georeference, Grid, Picture, Stack, View
 from seg_demo.core.requests import (
     AUTO, DETAILS, JOB_OWNER, LOOKS, THRESHOLDS, VISITOR_KEY, Admission, LeftError, Limiter, Options, Prompt, Report, Request, SingleFlight,
-    TooLongError, Viewer, check_threshold, check_thresholds, owner_of, read_prompt,
+    TooLongError, Viewer, check_threshold, check_thresholds, owner_of, read_prompt, smoothed,
 )
 from seg_demo.core.rle import Box, PackedRuns, Painter, Runs, decode, encode_crop
 from seg_demo.core.storage import (
@@ -36,5 +36,5 @@ __all__ = [
     "background_of", "check_threshold", "check_thresholds", "count_ids", "decode", "disk_full", "distinct_colors", "encode_crop", "extents", "ignore_id",
     "in_language", "is_background", "learnt_tasks", "lines", "listed", "locked", "mean_scores", "messages_in", "owner_of", "paint",
     "paint_confidence", "paragraphs", "phrase", "plain_name", "read_prompt", "recover_folder", "redacted", "replacing", "restored", "save_file",
-    "save_folder", "semantic_segmentation", "sentences", "storage_errors", "table", "tight_box", "write_atomically", "write_once",
+    "save_folder", "semantic_segmentation", "sentences", "smoothed", "storage_errors", "table", "tight_box", "write_atomically", "write_once",
 ]

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seg_demo.core import TASKS, BadRequestError, LabelSet, Message, Segmentation, is_background, write_atomically
+from seg_demo.core import AUTO, DETAILS, TASKS, BadRequestError, LabelSet, Message, Options, Segmentation, is_background, write_atomically
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import PIECE_COLUMNS, cell, count, geojson
 from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, loss_sentences
@@ -37,8 +37,27 @@ COCO, COUNTS, OBJECTS, PIECES, FAILED, NOTES, SHEET = (
 LOSSES = "losses.csv"
 # COCO's panoptic format of all images: the PNG files of a batch lie in the folder that panopticapi looks for beside the JSON.
 PANOPTIC, PANOPTIC_FOLDER = "panoptic.json", "panoptic"
+# What all results of a batch have in common.
+RUN = "run.json"
 _OBJECT_COLUMNS = ("image", "id", "label_id", "label", "score", "area_pixels", "x", "y", "width", "height")
 _COUNT_COLUMNS = ("image", "width", "height", "label_id", "label", "count", "area_pixels", "share", "mean_area_pixels")
+
+
+def run_of(model: str, options: Options) -> dict[str, Any]:
+    """What :data:`RUN` says of a batch: the model, the threshold, and what else was chosen; what was not is left out."""
+    run: dict[str, Any] = {"model": model, "threshold": options.threshold}
+    if options.detail != DETAILS[0]:
+        run["detail"] = options.detail
+    if options.task != AUTO:
+        run["task"] = options.task
+    if options.looks > 1:
+        run["looks"] = options.looks
+    if options.thresholds:
+        run["thresholds"] = dict(options.thresholds)
+    run |= options.parameters
+    if options.view is not None:
+        run["view"] = options.view.to_dict()
+    return run
 
 
 class Summary:

@@ -25,9 +25,8 @@ from starlette.responses import JSONResponse, Response
 
 from seg_demo.core import (
     AUTO, DETAILS, TASKS, BadRequestError, BusyError, HubUnavailableError, LeftError, ModelNotFoundError, Options, SegDemoError, StorageError,
-    TooLongError, read_prompt, requests,
+    TooLongError, read_prompt, requests, smoothed,
 )
-from seg_demo.core.requests import smoothed
 from seg_demo.gateway.queue import click_limits, in_words, predictor, sentence_of, underway, work_limits
 from seg_demo.gateway.visitor import Photo, Upload, language_of, store_bytes, store_file, viewer_of
 from seg_demo.inputs.images import open_raster

@@ -27,7 +27,7 @@ from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch
 from seg_demo.gateway.visitor import Files, Upload, stem_of, store_file, uploaded
 from seg_demo.inputs.archives import SCIENTIFIC_SUFFIXES, SUFFIXES, Refused, apart, page_name, unpack
 from seg_demo.inputs.images import Picture, read, views_of
-from seg_demo.outputs.batch import SHEET, ForTools, Summary, pack, picture_of, write_image
+from seg_demo.outputs.batch import RUN, SHEET, ForTools, Summary, pack, picture_of, run_of, write_image
 from seg_demo.outputs.export import measured_columns
 from seg_demo.outputs.measurements import UNITS, PixelSize, measure, pixel_of
 from seg_demo.ui import menu
@@ -40,7 +40,6 @@ SHOWN_ROWS = 60
 FEW_FAULTS = 3
 ZIP = "segmentation.zip"
 # What was chosen of the files, beside their results.
-RUN = "run.json"
 FILE_TYPES = ["image", ".zip", *SCIENTIFIC_SUFFIXES]
 
 _stops: dict[str, threading.Event] = {}
@@ -146,7 +145,8 @@ def chosen_of(model: object) -> tuple[bool, bool, bool]:
     if spec is None:
         return True, True, True
     task = TASKS[spec.task]
-    return task.scores or task.stuff, task.learnt, task.learnt and task.classes
+    # A network that answers several tasks answers with queries, which have no mean.
+    return task.scores or task.stuff, task.learnt, task.learnt and task.classes and not spec.tasks
 
 
 def choices_for(model: object) -> tuple[Any, Any, Any]:
@@ -254,7 +254,8 @@ def run_batch(
             work = Path(folder)
             picked, refused = gather([Path(file) for file in files], work / "in")
             (work / "out").mkdir()
-
+            about = run_of(str(model), replace(options, view=looked)) | ({} if size is None else {"pixel_size": f"{size.length:g}{size.unit}"})
+            (work / "out" / RUN).write_text(json.dumps(about), encoding="utf-8")
             report = Report(0)
             (chosen := predictor().resolve(model)).check(options)
             work_on = segment_all(
@@ -518,8 +519,6 @@ def segment_all(
     early: list[Refused] = []
     last: SegDemoError | None = None
     try:
-        if view is not None:
-            (folder / RUN).write_text(json.dumps({"view": view.to_dict()}), encoding="utf-8")
         for upload in images:
             stem = upload.stem
             if stopped.is_set():

@@ -177,10 +177,11 @@ def _ready(id: str, options: Options) -> tuple[ResolvedModel, int]:
         SegDemoError: it cannot be had, has no classes to compare, or looks once and is asked to look more often.
     """
     resolved = predictor().resolve(id)
+    # Before its looks: that it has no classes is the reason, however often it looks.
+    if resolved.path is None:
+        raise BadRequestError("comparisons.region_method")
     resolved.check(options)
     model = predictor().load(resolved)
-    if not TASKS[model.spec.task].learnt:
-        raise BadRequestError("comparisons.region_method")
     return resolved, model.nbytes
 
 

@@ -20,8 +20,8 @@ from tests.served import ROOT
 COINS = Upload(ROOT / "seg_demo/ui/examples/coins.png", "coins")
 
 
-def compared(models, truth=None):
-    return compare_tab.run_compare(COINS, models, 0.5, truth, None, lambda *_, **__: None)
+def compared(models, truth=None, **more):
+    return compare_tab.run_compare(COINS, models, 0.5, truth, None, lambda *_, **__: None, **more)
 
 
 @pytest.fixture
@@ -48,6 +48,8 @@ def test_region_methods_have_no_classes_to_compare_by():
     assert not any(spec.task == "region" for task in menu.learnt() for spec in menu.specs(task))
     shown, told, *_ = compared(["unet-cells", "otsu", "segformer-cells", "slic"])
     assert len(shown.results) == 2 and told.count("Region methods have no classes") == 2
+    _, told, *_ = compared(["unet-cells", "otsu", "segformer-cells"], looks=2)
+    assert told.count("Region methods have no classes") == 1, "whatever else is asked for"
     for alone in (["otsu", "slic"], ["unet-cells", "watershed"]):
         with pytest.raises(Exception, match="Region methods have no classes"):
             compared(alone)
