@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from seg_demo.networks.promptable import Answer, PromptNetwork
 
 # Answers whose logits a session keeps.
-LAST_ANSWERS = 8
+LAST_ANSWERS = 20
 # Everything: points along the longer side, and what is kept, as in segment_anything/automatic_mask_generator.py.
 GRID, LEAST_SCORE, LEAST_STEADINESS, MOST_ALIKE = 32, 0.88, 0.95, 0.7
 # Guesses that are compared at a time (of 256 x 256 logits: 100 MB).
@@ -218,7 +218,8 @@ class Session:
             box: (x0, y0, x1, y1) around the object, in pixels of the upload.
             text: words for what to find.
             previous: an earlier mask of the object that the answer shall start from: a result or a segment, of which the first object
-                counts; bool (H, W); or COCO RLE.
+                counts; bool (H, W); or COCO RLE. One of the session's last :data:`LAST_ANSWERS` answers is continued from the network's logits; any
+                other, also one of a session that has ended, from its pixels, which the bundled network takes for somebody's drawing.
 
         Returns:
             A result of the task ``instance``. An object of which no pixel was found is there with an empty mask, and a note.
@@ -348,7 +349,11 @@ class Session:
         """Where a prompt's earlier mask was found, None being in all of the picture, and its logits; None for both where that is not known any more."""
         counts = None if prompt.mask is None else prompt.mask.get("counts")
         with self._lock:
-            return self._last.get(counts, (None, None)) if isinstance(counts, str) else (None, None)
+            if not isinstance(counts, str) or counts not in self._last:
+                return None, None
+            # Shown, and clicked on: what is shown meanwhile where the pointer rests shall not push it out.
+            self._last.move_to_end(counts)
+            return self._last[counts]
 
     def _earlier(self, prompt: Prompt, frame: Frame | None) -> Any:
         """What the network takes for a prompt's earlier mask in a part of the picture, None being all of it: its own logits where it

@@ -14,7 +14,7 @@ Its layers are in :mod:`seg_demo.networks.click_net`: a U-Net of its own, or one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -31,9 +31,9 @@ from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
-from seg_demo.networks.click_net import ENCODERS, RADIUS, ClickNet, EncodedClickNet, draw_clicks, guided, spread
+from seg_demo.networks.click_net import ENCODERS, RADIUS, ClickNet, EncodedClickNet, draw_clicks, guided, spread, stretched
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
-from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, next_click, spoiled
+from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, in_turn, next_click, spoiled
 from seg_demo.networks.weights import fitting, read_weights, stored_names
 
 # A frame around an object is larger than it by this factor, and has at least so many pixels of the picture to a side.
@@ -43,15 +43,15 @@ MOST_ENLARGED = 4.0
 # The first click of an object is also looked at in windows of these shares of the picture's longer side: what is too small to be seen in
 # the whole is seen in one of them.
 WINDOWS = (0.6, 0.35, 0.2, 0.12, 0.07, 0.04, 0.024)
-# What is dim is seen better where brightness is spread over this share of the range, by at most this gain.
-CONTRAST, MOST_GAIN = 0.75, 4.0
 # How often a frame is made larger when the object goes on beyond it.
 MOST_GROWN = 2
 # What a box says of the pixels in it: that they may belong to the object.
 IN_BOX = 0.5
-# Of an earlier mask that somebody else made, what a click does not mean stays for so many clicks, unless the network is as sure as this logit
-# that it is wrong; and where the click's difference takes less than this share of the frame, it is looked at closely.
-KEPT_FOR, SURE, CLOSE = 10, 2.0, 0.6
+# Of an earlier mask that somebody else made, what a click does not mean stays, unless the network is as sure as this logit that it is wrong;
+# and where the click's difference takes less than this share of the frame, it is looked at closely.
+SURE, CLOSE = 2.0, 0.6
+# So many clicks that come together are heard one after the other.
+IN_TURN = 20
 # Outlines are drawn at so many times the scale at which the network saw the picture.
 FINER = 2.0
 # The logit of a pixel that is taken out of an answer.
@@ -222,17 +222,34 @@ class Click(PromptNetwork, family="click"):
         self, embedding: Any, size: tuple[int, int], prompts: Sequence[Prompt], earlier: Any
     ) -> list[list[Answer]]:
         """As :meth:`PromptNetwork.candidates`: one guess at every prompt, by one thread each: the maps are so small that several threads wait
-        for each other longer than they compute, on a machine that does other things a hundred times as long."""
+        for each other longer than they compute, on a machine that does other things a hundred times as long. Clicks that come together are
+        answered as if they had come one by one, as they do from a person and in training."""
         seen: dict[int, list[View]] = {}
-        if isinstance(earlier, dict) and "others" in earlier and len(prompts[0].points) <= KEPT_FOR and prompts[0].mask is not None:
-            earlier = prompts[0].earlier()  # with all that is too thin for the logits
+        heard = int(earlier["clicks"]) if isinstance(earlier, Mapping) else None
+        if heard is not None and "logits" not in earlier:
+            earlier = prompts[0].earlier()
         # A mask of nothing says nothing.
         earlier = None if isinstance(earlier, np.ndarray) and not earlier.any() else earlier
+        turns = [in_turn(prompt, earlier, heard, IN_TURN) for prompt in prompts]
         if len(prompts) == 1 and prompts[0].box is None and earlier is None:
             # Nobody else keeps the other processors busy.
-            seen[0] = each(lambda frame: self._look(embedding, frame, prompts[0], None), _windows(prompts[0], size))
-        answers = each(lambda turn: self._answer(embedding, size, turn[1], earlier, seen.get(turn[0])), enumerate(prompts))
+            seen[0] = each(lambda frame: self._look(embedding, frame, turns[0][0], None), _windows(turns[0][0], size))
+        answers = each(lambda turn: self._in_turn(embedding, size, turn[1], earlier, seen.get(turn[0])), enumerate(turns))
         return [[answer] for answer in answers]
+
+    def _in_turn(self, levels: list[Tensor], size: tuple[int, int], turns: Sequence[Prompt], earlier: Any, seen: list[View] | None) -> Answer:
+        """The answer to the last of some prompts, which starts from that to the one before, as :meth:`_answer`."""
+        for prompt in turns:
+            answer = self._answer(levels, size, prompt, earlier, seen)
+            answer = replace(answer, logits={**answer.logits, "clicks": torch.tensor(len(prompt.points))})
+            earlier, seen = answer.logits, None
+            if "logits" not in earlier and prompt is not turns[-1]:
+                tight, earlier = answer.mask.tight(), None
+                if tight is not None:
+                    (x0, y0, x1, y1), mask = tight
+                    earlier = np.zeros(size, bool)
+                    earlier[y0:y1, x0:x1] = mask
+        return answer
 
     def _answer(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt, earlier: Any, seen: list[View] | None = None) -> Answer:
         """The answer to one prompt; where nothing is known of the object's size, from views of the windows around the click, if those are there already."""
@@ -265,7 +282,7 @@ class Click(PromptNetwork, family="click"):
             view = self._look(levels, frame, prompt, view.chance)
         if earlier is None or not prompt.points:
             return self._finished(levels, view, prompt)
-        drawn = earlier if isinstance(earlier, np.ndarray) and len(prompt.points) <= KEPT_FOR else None
+        drawn = earlier if isinstance(earlier, np.ndarray) else None
         return self._corrected(levels, view, prompt, size, before, drawn)
 
     def _look(self, levels: list[Tensor], frame: Frame, prompt: Prompt, before: Callable[[Frame, tuple[int, int]], Tensor] | None) -> View:
@@ -304,7 +321,8 @@ class Click(PromptNetwork, family="click"):
 
         The difference that the last click lies in is looked at once more, closely, and drawn into the answer, as FocalClick does; and if
         that mask was `drawn`, bool (H, W), all others stay as they were, to the pixel, but for what the network is sure of, as its progressive
-        merge has it: whoever brings a mask has drawn, or looked at, the rest of it.
+        merge has it: whoever brings a mask has drawn, or looked at, the rest of it. The next answer starts from that mask, then, and not from
+        logits, in which there is no room for what is thin.
         """
         held = replace(view, logits=view.logits + said(view, prompt))
         found = self._sharpened(levels, held)
@@ -330,7 +348,7 @@ class Click(PromptNetwork, family="click"):
         x0, y0, x1, y1 = view.frame
         changed = ndimage.binary_dilation(((found > 0) != (earlier > 0.5)).numpy(), np.ones((3, 3)))
         mask = Corrected(found.numpy(), (y1 - y0, x1 - x0), corner=(x0, y0), drawn=drawn[y0:y1, x0:x1], changed=changed)
-        return replace(answer, mask=mask, logits={**answer.logits, "others": torch.ones(())})
+        return replace(answer, mask=mask, logits={})
 
     @staticmethod
     def _answered(view: View, logits: Tensor, fine: Tensor) -> Answer:
@@ -534,21 +552,9 @@ def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return maps[0] if size == maps.shape[-2:] else F.interpolate(maps, size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
-def _stretched(picture: Tensor) -> Tensor:
-    """A picture float32 (1, 3, h, w) in [0, 1] whose brightness takes :data:`CONTRAST` of the range at least, if a gain of :data:`MOST_GAIN` reaches that;
-    colours keep their differences."""
-    # Every fourth pixel says enough.
-    low, high = (float(torch.quantile(part[..., ::2, ::2].flatten(), share)) for part, share in ((picture.amin(1), 0.01), (picture.amax(1), 0.99)))
-    gain = min(CONTRAST / max(high - low, 0.02), MOST_GAIN)
-    if gain <= 1:
-        return picture
-    middle = (low + high) / 2
-    return ((picture - middle) * gain + min(max(middle, CONTRAST / 2), 1 - CONTRAST / 2)).clamp(0, 1)
-
-
 def _shown(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """uint8 (h, w, 3) as the network is shown it, before its normalisation: float32 (1, 3, *size) in [0, 1]."""
-    return _stretched(_resized(pixels, size)[None].float() / 255)
+    return stretched(_resized(pixels, size)[None].float() / 255)
 
 
 def _places(prompt: Prompt, frame: Frame, size: tuple[int, int]) -> list[tuple[float, float]]:

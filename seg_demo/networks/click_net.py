@@ -29,6 +29,8 @@ NEAR, FLAT = 2, 1e-3
 # What a further click says of the pixels around it, as a logit; to which distance, in shares of the longer side of what the network sees;
 # and the distance that an edge across the whole range of brightness is worth, in its pixels.
 SAYS, REACHES, EDGE = 3.0, 0.15, 20.0
+# What is dim is seen better where brightness is spread over this share of the range, by at most this gain.
+CONTRAST, MOST_GAIN = 0.75, 4.0
 
 
 class Unit(nn.Sequential):
@@ -223,6 +225,25 @@ def draw_clicks(marks: Tensor, points: Sequence[Sequence[float]], labels: Sequen
         disc = (RADIUS + 0.5 - torch.sqrt(down * down + across * across)).clamp(0, 1).to(marks)
         window = marks[0 if label else 1, top:bottom, left:right]
         torch.maximum(window, disc, out=window)
+
+
+def stretched(picture: Tensor) -> Tensor:
+    """A picture whose brightness takes :data:`CONTRAST` of the range at least, if a gain of :data:`MOST_GAIN` reaches that; colours keep their
+    differences.
+
+    Args:
+        picture: float32 (1, 3, h, w) in [0, 1].
+
+    Returns:
+        The same shape and range; the picture itself where it is as contrasty as that.
+    """
+    # Every fourth pixel says enough.
+    low, high = (float(torch.quantile(part[..., ::2, ::2].flatten(), share)) for part, share in ((picture.amin(1), 0.01), (picture.amax(1), 0.99)))
+    gain = min(CONTRAST / max(high - low, 0.02), MOST_GAIN)
+    if gain <= 1:
+        return picture
+    middle = (low + high) / 2
+    return ((picture - middle) * gain + min(max(middle, CONTRAST / 2), 1 - CONTRAST / 2)).clamp(0, 1)
 
 
 def guided(chance: Tensor, fine: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -144,6 +144,30 @@ def central_pixel(mask: np.ndarray, randomly: Callable[[], float] | None = None)
         places = np.argwhere(depth > depth.max() / 2)
         row, column = places[min(len(places) - 1, int(randomly() * len(places)))]
     return x0 + int(column), y0 + int(row)
+
+
+def in_turn(prompt: Prompt, earlier: Any, heard: int | None, most: int) -> list[Prompt]:
+    """A prompt as a person gives it: first the box, then click after click.
+
+    Args:
+        prompt: with all of its clicks.
+        earlier: as for :meth:`PromptNetwork.candidates`.
+        heard: how many of the clicks an earlier answer has heard, which are not said by themselves again; None where nobody knows: a mask
+            that somebody brings has heard all but the last if it agrees with them, or else none.
+        most: clicks that are said by themselves; those before them come together.
+
+    Returns:
+        At least one prompt, the last one with everything.
+    """
+    count, least = len(prompt.points), int(earlier is not None or prompt.box is None)
+    if heard is None and isinstance(earlier, np.ndarray):
+        agrees = (earlier[int(y), int(x)] == label for (x, y), label in zip(prompt.points[:-1], prompt.labels, strict=False))
+        heard = count - 1 if all(agrees) else 0
+    elif heard is None:
+        # Without an object there is nothing outside it.
+        heard = prompt.labels.index(1) if least and 1 in prompt.labels else 0
+    first = min(max(heard + least, count - most), count)
+    return [replace(prompt, points=prompt.points[:turn], labels=prompt.labels[:turn]) for turn in range(first, count + 1)]
 
 
 def next_click(truth: np.ndarray, found: np.ndarray, randomly: Callable[[], float] | None = None) -> tuple[int, int, int] | None:

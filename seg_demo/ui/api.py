@@ -198,7 +198,7 @@ def prompt(image: Upload | None, model: Any, prompt: Any = "", view: Any = "", r
     Args:
         image: The picture: a file in any common format, as for /segment.
         model: The id of a promptable model: one of /models, or a Hugging Face id "user/repo[@revision]".
-        prompt: JSON text: {"objects": [{"points": [[x, y], ...], "labels": [1, 0, ...], "box": [x0, y0, x1, y1], "mask": COCO RLE of an earlier mask}, ...], "text": ["cat", ...]}, every key optional; pixels of the picture as uploaded; label 1 is inside the object, 0 outside. An object {"box": [...], "text": "cat"} is an example, for models such as SAM 3: all that is like what is in the box; "visual" stands for no words. Left empty: everything in the picture.
+        prompt: JSON text: {"objects": [{"points": [[x, y], ...], "labels": [1, 0, ...], "box": [x0, y0, x1, y1], "mask": COCO RLE of an earlier mask}, ...], "text": ["cat", ...]}, every key optional; pixels of the picture as uploaded; label 1 is inside the object, 0 outside. An object {"box": [...], "text": "cat"} is an example, for models such as SAM 3: all that is like what is in the box; "visual" stands for no words. Clicks are sent in their order: the bundled model hears one after the other, as on the page. An earlier mask that is not an answer to this client about this picture counts as drawn. Left empty: everything in the picture.
         view: As for /segment: what of a scientific file is looked at, as JSON text. Left empty: the file's own choice.
 
     Returns:

@@ -24,8 +24,8 @@ from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference import engine, openvino
 from seg_demo.inference.model import Model
 from seg_demo.networks import checkpoint
-from seg_demo.networks.click import KEPT_FOR, SURE, View, _stretched, said
-from seg_demo.networks.click_net import FLAT, FROZEN, NEAR, SAYS, guided
+from seg_demo.networks.click import SURE, View, said
+from seg_demo.networks.click_net import FLAT, FROZEN, NEAR, SAYS, guided, stretched
 from seg_demo.networks.promptable import central_pixel, next_click
 from scripts import begin_click
 from synthetic.objects import CLASS_NAMES, SCENES, render
@@ -84,7 +84,7 @@ def test_an_answer_is_the_forward_pass_of_its_frame(folder, picture):
     seen = []
     forward = network.module.forward
     network.module.forward = lambda batch: seen.append((batch.clone(), forward(batch))) or seen[-1][1]
-    prompt = Prompt(points=((40, 30), (90, 60)), labels=(1, 0))
+    prompt = Prompt(points=((90, 60), (40, 30)), labels=(0, 1))  # the first answer is to both: there is no object before
     with torch.inference_mode():
         answer = network.candidates(network.embed(picture), picture.shape[:2], [prompt], None)[0][0]
     x0, y0, x1, y1 = answer.logits["frame"].tolist()
@@ -159,10 +159,10 @@ def painted(answer, size: tuple[int, int]) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize(("sure", "clicks", "changed"), [(False, 1, "meant"), (True, 1, "both"), (False, KEPT_FOR + 1, "both")])
-def test_of_a_mask_that_somebody_drew_only_what_is_clicked_changes(folder, sure, clicks, changed):
+@pytest.mark.parametrize(("sure", "changed"), [(False, "meant"), (True, "both")])
+def test_of_a_mask_that_somebody_drew_only_what_is_clicked_changes(folder, sure, changed):
     """A square lacks two corners. The network would add both; a click in the one adds that, and leaves the other as it was, unless the network
-    is surer of it than SURE, or has been clicked often enough."""
+    is surer of it than SURE; however many clicks follow."""
     network, size = networks.load(folder), (150, 150)
     truth = np.zeros(size, bool)
     truth[40:110, 40:110] = True
@@ -179,7 +179,7 @@ def test_of_a_mask_that_somebody_drew_only_what_is_clicked_changes(folder, sure,
         return View(frame, torch.from_numpy(sides[y0:y1, x0:x1].copy()), torch.from_numpy(truth[y0:y1, x0:x1]).float().expand(3, -1, -1))
 
     network._look, seen = look, []
-    prompt = Prompt(points=((50, 50),) * clicks, labels=(1,) * clicks)
+    prompt = Prompt(points=((50, 50),), labels=(1,))
     with torch.inference_mode():
         ((answer,),) = network.candidates(network.embed(np.zeros((*size, 3), np.uint8)), size, [prompt], drawn)
         found = painted(answer, size)
@@ -189,10 +189,38 @@ def test_of_a_mask_that_somebody_drew_only_what_is_clicked_changes(folder, sure,
         (whole, _), (near, known) = seen
         assert near[2] - near[0] < 0.6 * (whole[2] - whole[0]) and near[0] < 40 and near[2] > 60, "and has been looked at closely"
         assert known[40 - near[1] : 60 - near[1], 40 - near[0] : 60 - near[0]].mean() > 0.95, "with what is known by then"
-        again = Prompt(points=((50, 50), (51, 51)), labels=(1, 1), mask=encode_crop(found, (0, 0, 150, 150), 150, 150))
-        if clicks == 1:
-            ((next_one,),) = network.candidates(network.embed(np.zeros((*size, 3), np.uint8)), size, [again], answer.logits)
-            assert (painted(next_one, size)[92:108, 92:108].mean() > 0.95) == (changed == "both"), "a further click keeps it, too"
+        for count in range(2, 30):
+            known = encode_crop(found, (0, 0, 150, 150), 150, 150)
+            again = Prompt(points=((50, 50),) + ((51, 51),) * (count - 1), labels=(1,) * count, mask=known)
+            seen.clear()
+            ((answer,),) = network.candidates(network.embed(np.zeros((*size, 3), np.uint8)), size, [again], answer.logits)
+            assert len(seen) <= 2, "what has been heard is not heard again"
+            found = painted(answer, size)
+            assert (found[92:108, 92:108].mean() > 0.95) == (changed == "both"), "further clicks keep it, too"
+
+
+@pytest.mark.parametrize("begin", ["nothing", "box", "mask", "mask and box"])
+def test_clicks_that_come_together_are_answered_as_one_after_the_other(folder, picture, begin):
+    """Also the later ones alone, of somebody who clicked before an answer came; and also if many places were looked at meanwhile."""
+    clicks, labels = [(40, 30), (90, 60), (20, 70), (100, 20), (70, 45)], [1, 0, 1, 1, 0]
+    box = (10, 10, 120, 80) if "box" in begin else None
+    drawn = np.zeros(picture.shape[:2], bool)
+    drawn[20:40, 80:110] = drawn[50:70, 60:100] = True
+    start = drawn if "mask" in begin else None
+    with load_model(str(folder)).prompt(picture) as session:
+        found = session.segment(box=box) if begin == "box" else start
+        for count in range(1, len(clicks) + 1):
+            found = session.segment(clicks[:count], labels[:count], box, previous=found)
+            if count == 2:
+                second = found
+        for place in range(30):
+            session.segment([*clicks[:2], (60 + place, 40)], [*labels[:2], 1], box, previous=second)
+        later = session.segment(clicks, labels, box, previous=second)
+        assert np.array_equal(whole_mask(later), whole_mask(found)) and whole_mask(found).any()
+    with load_model(str(folder)).prompt(picture) as fresh:
+        assert np.array_equal(whole_mask(fresh.segment(clicks, labels, box, previous=start)), whole_mask(found))
+        # Nothing but the ground has been clicked, in a mask of nothing.
+        assert len(fresh.segment([(3, 3)], [0], previous=np.zeros(drawn.shape, bool)).segments) == 1
 
 
 @needs_bundled
@@ -269,13 +297,13 @@ def test_it_is_warmed_once_whoever_comes_meanwhile_waits_and_nothing_is_kept_of_
 def test_what_is_dim_is_brightened_before_the_network_sees_it():
     rows = torch.linspace(0, 1, 64)
     full = rows.expand(1, 3, 64, 64)
-    assert _stretched(full) is full
+    assert stretched(full) is full
     dim = 0.1 + 0.1 * full
-    seen = _stretched(dim)
+    seen = stretched(dim)
     assert 0.35 < float(seen.max() - seen.min()) <= 0.41 and 0 <= float(seen.min()), "four times, no more"
     assert bool((seen.diff(dim=-1) > 0).all()), "in the same order"
     flat = torch.full((1, 3, 20, 20), 0.97)
-    assert float(_stretched(flat).max()) <= 1 and torch.isfinite(_stretched(flat)).all()
+    assert float(stretched(flat).max()) <= 1 and torch.isfinite(stretched(flat)).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (33, 47), (700, 1300), (2000, 40)])
