@@ -56,7 +56,7 @@ class Config:
         str,
         choices=("ce", "dice", "focal", "lovasz", "ce+dice", "ce+lovasz", "focal+dice"),
     )
-    class_weights: str = option("none", "weights of the classes in the cross-entropy", str, choices=("none", "balanced"))
+    class_weights: str = option("none", "weights of the classes in the cross-entropy and the focal loss", str, choices=("none", "balanced"))
     freeze_norm: bool = option(False, "keep normalisation statistics as they are", bool)
     from_scratch: bool = option(False, "random weights, even where pretrained ones can be had", bool)
     seed: int = option(0, "seed of the split, the order, the augmentation and fresh weights", int)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -47,11 +47,11 @@ class Batch:
 
 
 class Objective:
-    """The loss of a network: its own (:meth:`seg_demo.networks.base.Network.loss`), or of its logits per pixel torch's cross-entropy and
-    the losses of segmentation_models_pytorch.
+    """The loss of a network: its own (:meth:`seg_demo.networks.base.Network.loss`), or of its logits per pixel torch's cross-entropy, the
+    focal loss, and the losses of segmentation_models_pytorch.
 
-    Cross-entropy is normalised by the number of labelled pixels of the whole step, over all micro-batches and processes, so
-    that splitting a batch changes nothing.
+    Cross-entropy and focal loss are normalised by the number of labelled pixels of the whole step, over all micro-batches and
+    processes, so that splitting a batch changes nothing.
     """
 
     def __init__(self, network: Network, loss: str, class_weights: torch.Tensor | None = None, labels: LabelSet | None = None) -> None:
@@ -65,11 +65,7 @@ class Objective:
         import segmentation_models_pytorch as smp
 
         self.network, self.class_weights, self.names = network, class_weights, loss.split("+")
-        made: dict[str, Callable[[], nn.Module]] = {
-            "focal": lambda: smp.losses.FocalLoss(mode="multiclass", ignore_index=IGNORE_16),
-            "lovasz": lambda: smp.losses.LovaszLoss(mode="multiclass", ignore_index=IGNORE_16),
-        }
-        self.others = [made[name]() for name in self.names if name in made]
+        self.lovasz = smp.losses.LovaszLoss(mode="multiclass", ignore_index=IGNORE_16) if "lovasz" in self.names else None
         known = {name: index for index, name in enumerate(network.labels.names)}
         # What the network has no class for, the background beside objects, no object has.
         self._ids = torch.tensor([known.get(name, -1) for name in (labels or network.labels).names])
@@ -114,15 +110,35 @@ class Objective:
             # A binary network has one logit, for the foreground; two equal columns make it a case of the general loss.
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         total = logits.new_zeros(())
+        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         if {"ce", "dice"} & set(self.names):
-            weights = None if self.class_weights is None else self.class_weights.to(logits.device)
             shares = ("ce" in self.names) / max(1, valid), ("dice" in self.names) / parts
             total = total + banded_loss(logits, labels, IGNORE_16, *shares, weights)
-        if self.others and (labels != IGNORE_16).any():
-            whole = nn.functional.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
-            for other in self.others:
-                total = total + other(whole, labels) / parts
+        if {"focal", "lovasz"} & set(self.names) and (labels != IGNORE_16).any():
+            whole = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
+            if "focal" in self.names:
+                total = total + focal_loss(whole, labels, IGNORE_16, weights) / max(1, valid)
+            if self.lovasz is not None:
+                total = total + self.lovasz(whole, labels) / parts
         return total
+
+
+def focal_loss(logits: Tensor, labels: Tensor, ignore: int, class_weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:
+    """The sum over labelled pixels of (1 - p)^gamma times their cross-entropy, p the softmax of the true class (Lin et al. 2017, arXiv 1708.02002).
+
+    Not that of segmentation_models_pytorch, which takes every class for itself, with a sigmoid: then the softmax of what has been
+    learnt, of which confidence and margin are made here, is no probability.
+
+    Args:
+        logits: float32 (B, C, H, W).
+        labels: int64 (B, H, W), class ids or ``ignore``.
+        ignore: label of the pixels that count for nothing.
+        class_weights: float32 (C,), or None.
+        gamma: how much less sure pixels count; 0 gives the cross-entropy.
+    """
+    entropy = F.cross_entropy(logits, labels, ignore_index=ignore, reduction="none")
+    each = (1 - (-entropy).exp()) ** gamma * entropy
+    return (each if class_weights is None else each * class_weights[labels.where(labels != ignore, 0)]).sum()
 
 
 def target(crop: Crop, stuff: Collection[int] = ()) -> dict[str, torch.Tensor]:

@@ -10,13 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torchvision.ops import sigmoid_focal_loss
 
 from seg_demo.core.types import IGNORE_16, LabelSet
 from seg_demo.networks.base import Preprocessing
 from seg_demo.networks.maskrcnn import MaskRcnn
 from seg_demo.networks.unet import UNet
 from train.batches import Crop, Plan
-from train.losses import Objective, target
+from train.losses import Objective, focal_loss, target
 from train.trainer import MovingAverage, lr_factor, parameter_groups
 
 
@@ -114,6 +115,24 @@ def test_every_loss_falls_when_the_prediction_gets_right(loss: str) -> None:
     values = [float(task.loss(lambda images, scale=scale: truth * scale, batch, batch.valid, 1)) for scale in (-2.0, 0.0, 2.0, 8.0)]
     assert all(math.isfinite(value) for value in values)
     assert values == sorted(values, reverse=True) and values[-1] < values[0] - 0.1
+
+
+def test_the_focal_loss_is_of_the_softmax() -> None:
+    """Of two classes torchvision's, which is of one logit; of more, what is added to all logits of a pixel changes nothing; and splitting a batch neither."""
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 2, 9, 7), torch.randint(0, 2, (3, 9, 7))
+    theirs = sigmoid_focal_loss(logits[:, 1] - logits[:, 0], labels.float(), alpha=-1, gamma=2)
+    torch.testing.assert_close(focal_loss(logits, labels, IGNORE_16), theirs.sum())
+    labels[:, 4:], weights = IGNORE_16, torch.tensor([1.0, 3.0])
+    expected = (theirs * weights[labels.clamp(max=1)])[:, :4].sum()
+    torch.testing.assert_close(focal_loss(logits, labels, IGNORE_16, weights), expected)
+    module, task, device, made = nn.Conv2d(3, 4, 3, padding=1), semantic("focal"), torch.device("cpu"), crops(4)
+    whole = task.collate(made, device)
+    loss = task.loss(module, whole, whole.valid, 1)
+    module.bias.data += 7.0
+    shifted, halves = task.loss(module, whole, whole.valid, 1), [task.collate(made[:1], device), task.collate(made[1:], device)]
+    parts = sum(task.loss(module, half, whole.valid, 2) for half in halves)
+    torch.testing.assert_close([shifted, parts], [loss, loss])
 
 
 def test_nothing_labelled_is_no_nan() -> None:
