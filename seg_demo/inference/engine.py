@@ -36,10 +36,13 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from seg_demo.core import LOOKS, BadImageError, Message, SettingsError, sentences, settings
 from seg_demo.inference.openvino import Compiler, Part, crop, described, same_signs, same_winners
-from seg_demo.inference.tiled import Plan, plan
+from seg_demo.inference.tiled import Forward, Plan, plan
 from seg_demo.masks.resize import each
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from seg_demo.core import Segmentation
     from seg_demo.core.settings import Settings
     from seg_demo.networks.base import Network
 
@@ -382,11 +385,11 @@ def memory_needed(network: Network, height: int, width: int, detail: str, confid
         confidence: whether it is asked for.
     """
     cut = plan(network, height, width) if detail == "full" else None
-    batch = math.prod(cut.grid.tile if cut else network.preprocessing.fitted(height, width))
+    batch = math.prod(cut.grid.tile if cut else network.preprocessing.fitted(height, width)) * network.enlarged**2
     strips = _strips(cut, len(network.labels)) if cut and not network.task.objects else 0
     # Of other channels than a person sees all are numbers of 32 bits before they are resized.
     floats = 0 if network.preprocessing.samples is None or cut else 8 * network.channels
-    return FLOOR + FORWARD * batch + height * width * (network.memory_per_pixel(cut is not None, confidence) + floats) + strips
+    return FLOOR + round(FORWARD * batch) + height * width * (network.memory_per_pixel(cut is not None, confidence) + floats) + strips
 
 
 def _strips(cut: Plan, classes: int) -> int:
@@ -558,7 +561,26 @@ def fetched(raw: Any) -> Any:
     return [fetched(part) for part in raw]
 
 
-def averaged(answer: Callable[[Tensor], tuple[Tensor, torch.device]], looks: int) -> Callable[[Tensor], tuple[Tensor, torch.device]]:
+def looked_closer(again: Forward, network: Network, result: Segmentation, pixels: np.ndarray, confidence: bool) -> Segmentation:
+    """A result, or that of a second look, where the network takes one (:meth:`Network.closer`) and more of its objects are right.
+
+    A score is about the chance that an object is right, so that their sum is about how many are.
+
+    Args:
+        again: a batch (1, C, H, W) to the network's answer, and where it was computed.
+        network: that gave the result.
+        result: of the first look.
+        pixels: uint8 (H, W, 3), RGB, or other channels: what the result is of.
+        confidence: as for the first.
+    """
+    if (closer := network.closer(result)) is None:
+        return result
+    second = closer.postprocess(again(closer.preprocess(pixels))[0], result.height, result.width, confidence)
+    first, then = (sum(segment.score or 0.0 for segment in look.segments) for look in (result, second))
+    return second if then > first else result
+
+
+def averaged(answer: Forward, looks: int) -> Forward:
     """Answers that are the mean of those to a picture and to its mirror images (test-time augmentation; Krizhevsky et al. 2012).
 
     Args:

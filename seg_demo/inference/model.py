@@ -436,25 +436,25 @@ class NetworkRun:
         network = self.network.answering(task).with_thresholds(thresholds)
         devices.check_memory(network, *image.shape[:2], detail, confidence)
         plan = tiled.plan(network, *image.shape[:2]) if detail == "full" else None
-        with self._computing(network) as (answer, seen):
+        with self._computing(network) as (answer, closer, seen):
             if plan is not None:
                 began = time.perf_counter()
-                result = tiled.run(plan, answer, image, confidence, report)
+                result = tiled.run(plan, answer, image, confidence, report, closer)
                 result = replace(result, seconds={"tiles": time.perf_counter() - began})
             else:
-                result = self._stages(network, image, confidence, answer)
+                result = self._stages(network, image, confidence, answer, closer)
             return self._judged(result, seen)
 
     @contextmanager
-    def _computing(self, network: Network) -> Iterator[tuple[tiled.Forward, list[np.ndarray]]]:
-        """The network's answers, and what its encoder says of what it was shown; within it nothing is trained."""
+    def _computing(self, network: Network) -> Iterator[tuple[tiled.Forward, tiled.Closer, list[np.ndarray]]]:
+        """The network's answers, its second looks, and what its encoder says of what it was shown first; within it nothing is trained."""
         # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors).
         trained = any(parameter.requires_grad for parameter in self._parameters)
-        batcher = self._batcher(network)
-        joined = nullcontext() if batcher is None else batcher.underway()
+        joined = nullcontext() if (batcher := self._batcher(network)) is None else batcher.underway()
         seen: list[np.ndarray] = []
         with joined, torch.no_grad() if trained else torch.inference_mode():
-            yield devices.averaged(partial(self._answer, network, batcher, statistics=seen), self._looks), seen
+            first, again = (partial(self._answer, network, batcher, statistics=kept) for kept in (seen, []))
+            yield devices.averaged(first, self._looks), partial(devices.looked_closer, again), seen
 
     def bands(self, height: int, width: int, task: Task) -> int:
         """As :meth:`Model.bands`."""
@@ -467,9 +467,9 @@ class NetworkRun:
         """As :meth:`Model.run_rows`."""
         network = self.network.answering(task).with_thresholds(thresholds)
         plan = tiled.plan(network, *raster.shape[:2])
-        with self._computing(network) as (answer, seen):
+        with self._computing(network) as (answer, closer, seen):
             if plan is None:  # many bytes, few pixels
-                result = self._stages(network, raster[:, :], False, answer)
+                result = self._stages(network, raster[:, :], False, answer, closer)
                 found = {segment.label_id: segment.score or 0.0 for segment in result.segments}
                 means = [found.get(label, 0.0) for label in range(len(result.labels))]
                 leave(0, 0, result.id_map, np.array([[float(label in found) for label in range(len(means))], means, means]))
@@ -491,7 +491,7 @@ class NetworkRun:
         familiar = None if known is None else known.knows(statistics)
         return replace(result, familiar=familiar, notes=(UNFAMILIAR, *result.notes) if familiar is False else result.notes)
 
-    def _stages(self, network: Network, image: np.ndarray, confidence: bool, answer: tiled.Forward) -> Segmentation:
+    def _stages(self, network: Network, image: np.ndarray, confidence: bool, answer: tiled.Forward, closer: tiled.Closer) -> Segmentation:
         times = [time.perf_counter()]
         batch = network.preprocess(image)
         # A batch may be padded beyond the size that the rule says, and libraries round that size down where the rule does not.
@@ -502,7 +502,10 @@ class NetworkRun:
         times.append(time.perf_counter())
         result = self._postprocess(network, raw, *image.shape[:2], confidence)
         times.append(time.perf_counter())
-        stages = zip(("preprocess", "forward", "postprocess"), np.diff(times).tolist(), strict=True)
+        if network.enlarged > 1:
+            result = closer(network, result, image, confidence)
+            times.append(time.perf_counter())
+        stages = zip(("preprocess", "forward", "postprocess", "closer"), np.diff(times).tolist(), strict=False)
         return replace(result, device=str(device), seconds=dict(stages), seen=seen)
 
     def _postprocess(self, network: Network, raw: Any, height: int, width: int, confidence: bool) -> Segmentation:

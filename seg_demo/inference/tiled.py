@@ -41,6 +41,8 @@ MARGIN = 4
 
 # A batch → what the network says, floating, on the CPU or where it was computed, and where that was.
 Forward = Callable[[torch.Tensor], tuple[Any, torch.device]]
+# A network, what it found in a part of the image, that part's pixels, with confidence or not → what it finds there in the end.
+Closer = Callable[[Network, Segmentation, np.ndarray, bool], Segmentation]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _at_own_pixels(network: Network, tile: tuple[int, int]) -> Network:
     return replace(network, preprocessing=replace(rule, shortest_side=None, longest_side=max(tile)))
 
 
-def run(plan: Plan, forward: Forward, image: np.ndarray, confidence: bool = False, report: Report | None = None) -> Segmentation:
+def run(plan: Plan, forward: Forward, image: np.ndarray, confidence: bool = False, report: Report | None = None, closer: Closer | None = None) -> Segmentation:
     """Segment an image tile by tile.
 
     Args:
@@ -99,20 +101,21 @@ def run(plan: Plan, forward: Forward, image: np.ndarray, confidence: bool = Fals
         image: uint8 (H, W, 3), RGB.
         confidence: also how sure the network is of every pixel.
         report: called after each tile with the fraction done and a few words.
+        closer: takes second looks at tiles of objects, where the network wants them; None takes none.
 
     Returns:
         The result; ``device`` is where the last tile was computed.
     """
-    task = plan.network.task
+    task, tiles = plan.network.task, Tiles(plan, forward, image, report, closer=closer)
     work = _things_over_stuff if task.stuff else _merged if task.objects else _blended
-    return work(plan, Tiles(plan, forward, image, report), image.shape[:2], confidence)
+    return work(plan, tiles, image.shape[:2], confidence)
 
 
 class Tiles:
     """The network's answers, tile by tile."""
 
-    def __init__(self, plan: Plan, forward: Forward, image: np.ndarray, report: Report | None, first: int = 0) -> None:
-        self._plan, self._forward, self._image, self._report, self._first = plan, forward, image, report, first
+    def __init__(self, plan: Plan, forward: Forward, image: np.ndarray, report: Report | None, first: int = 0, closer: Closer | None = None) -> None:
+        self._plan, self._forward, self._image, self._report, self._first, self._closer = plan, forward, image, report, first, closer
         self.device = "cpu"
 
     def __iter__(self) -> Iterator[tuple[Window, Any]]:
@@ -124,6 +127,12 @@ class Tiles:
             if self._report is not None:
                 count = len(self._plan.grid)
                 self._report(done / count, Message("progress.tile", done=done, count=count))
+
+    def objects(self, window: Window, raw: Any, confidence: bool) -> Segmentation:
+        """The objects in a tile's part of the image."""
+        part = self._image[window.top : window.bottom, window.left : window.right]
+        result = self._plan.network.postprocess_tile(raw, (window.bottom - window.top, window.right - window.left), part.shape[:2], confidence)
+        return result if self._closer is None else self._closer(self._plan.network, result, part, confidence)
 
     def _crop(self, window: Window) -> np.ndarray:
         """A tile's pixels; what lies outside the image mirrors it, as the padding of a whole image does.
@@ -211,7 +220,7 @@ def _merged(plan: Plan, tiles: Tiles, size: tuple[int, int], confidence: bool) -
     height, width = size
     found, limits, evidence = [], [], _Evidence(size) if confidence else None
     for window, raw in tiles:
-        result = _in_tile(plan, window, raw, size, confidence)
+        result = tiles.objects(window, raw, confidence)
         found.append((window, [segment.moved(window.left, window.top) for segment in result.segments]))
         limits += [result.limit] if result.limit is not None else []
         if evidence is not None:
@@ -221,17 +230,9 @@ def _merged(plan: Plan, tiles: Tiles, size: tuple[int, int], confidence: bool) -
     if evidence is not None:
         soft = segments and segments[0].soft is not None
         sure = paint_confidence(id_map, segments, segments) if soft else evidence.confidence(id_map)
-    return Segmentation(
-        plan.network.task.name, height, width, plan.network.labels, id_map, segments, device=tiles.device, confidence=sure,
-        # The tile that may lack the surest object speaks for all.
-        limit=max(limits, key=lambda limit: limit.score, default=None),
-    )  # fmt: skip
-
-
-def _in_tile(plan: Plan, window: Window, raw: Any, size: tuple[int, int], confidence: bool) -> Segmentation:
-    """The objects in a tile's part of the image."""
-    inside = min(window.bottom, size[0]) - window.top, min(window.right, size[1]) - window.left
-    return plan.network.postprocess_tile(raw, (window.bottom - window.top, window.right - window.left), inside, confidence)
+    # The tile that may lack the surest object speaks for all.
+    limit = max(limits, key=lambda limit: limit.score, default=None)
+    return Segmentation(plan.network.task.name, height, width, plan.network.labels, id_map, segments, device=tiles.device, confidence=sure, limit=limit)
 
 
 class _Evidence:
@@ -260,7 +261,7 @@ def _things_over_stuff(plan: Plan, tiles: Tiles, size: tuple[int, int], confiden
     things: list[tuple[Window, list[Segment]]] = []
     stuff: dict[int, float] = {}
     for window, raw in tiles:
-        result = _in_tile(plan, window, raw, size, confidence)
+        result = tiles.objects(window, raw, confidence)
         classes.add(window, plan.network.logits(raw))
         if evidence is not None:
             evidence.add(window, result)

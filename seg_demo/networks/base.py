@@ -102,6 +102,7 @@ class Network(ABC):
             are told apart that are unlike those that it learnt from; None where it has none.
         scales_tiles: a picture of any size is scaled to the size of its tile, as detectors do, so that smaller tiles are no use.
         averages: the mean of its answers to a picture and to its mirror images is an answer too.
+        enlarged: how many times as high and wide a second look (:meth:`closer`) shows a picture at most.
         channels_option: key of ``options`` that says how many channels it takes; None where it always takes red, green and blue.
         module: in eval mode, fp32 on the CPU when loaded.
         labels: the classes; the index is the label id.
@@ -121,6 +122,7 @@ class Network(ABC):
     scales_tiles: ClassVar[bool] = False
     channels_option: ClassVar[str | None] = None
     averages: ClassVar[bool] = False
+    enlarged: ClassVar[float] = 1.0
 
     module: nn.Module
     labels: LabelSet
@@ -357,6 +359,14 @@ class Network(ABC):
             confidence: also how sure the network is of every pixel.
         """
         return self.postprocess(raw, *inside, confidence)
+
+    def closer(self, result: Segmentation) -> Self | None:
+        """The network as it looks at a picture once more, larger, weights shared, where what it found shows that this may pay; else None.
+
+        Args:
+            result: of :meth:`postprocess`, of a picture or of a tile's part of it.
+        """
+        return None
 
     def again(self, result: Segmentation, confidence: bool = False) -> Segmentation | None:
         """What the network says of a picture that it has seen, without seeing it again; None where too little of that is kept.

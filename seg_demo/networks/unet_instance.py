@@ -6,12 +6,18 @@ the distance to the edge of its object in shares of the largest one there, so th
 from there a seeded watershed floods what is foreground. Touching things come apart that the boxes of a detector lose, any number of them is
 as fast as one, and the convolutions are a plain U-Net's. (Vectors, as Cellpose has them, hold winding shapes together better, but have to be
 followed pixel by pixel for many steps, which costs a processor more than the network does.)
+
+The last layers' maps are half as fine as the pixels that the network sees, so that of small neighbours it takes two for one. A picture, or a tile
+of it, in which the first look finds small things is therefore looked at once more, a quarter larger, and whichever look expects more of its objects
+to be right is the answer. Bilinear, because noise that is interpolated more sharply is taken for seams; at twice the size, other than what it
+learnt from, more things fall to pieces than come apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 import segmentation_models_pytorch as smp
@@ -26,11 +32,12 @@ from seg_demo.masks.regions import Region
 from seg_demo.masks.semantic import all_finite, argmax_resized, probability_and_margin
 from seg_demo.networks import base
 from seg_demo.networks.base import LONGEST_SIDE, EngineHints, Network, TrainingDefaults
-from seg_demo.networks.preprocessing import Preprocessing, normalised
+from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing, normalised
 from seg_demo.networks.unet import arguments_of, check_encoder, fold_decoder, plain_preprocessing
 
-# Two peaks of the share of the distance are two objects where it falls between them below this part of the lower, and a peak has at least PEAK.
-DIP, PEAK = 0.5, 0.25
+# Two peaks of the share of the distance are two objects where it falls between them below this part of the lower, and a peak has at least PEAK:
+# that of a small one is low once it is smoothed, and what has no seed is flooded from its neighbour. What is nothing has a low score.
+DIP, PEAK = 0.5, 0.05
 # Of the share of the distance before its peaks are looked for: sigma in pixels of the network's.
 SMOOTHING = 0.7
 # Pixels of the network's that an object has at least.
@@ -38,6 +45,9 @@ LEAST = 6
 # What lies at the edge of a picture and is smaller than this share of the typical object there is a shade of the edge more often than an object,
 # and where it is one, too little of it is seen to say so; typical is the median of at least so many.
 SLIVER, TYPICAL_OF = 0.1, 4
+# Pixels of the network's that a typical object is across at most, as a disc of their mean area, at least so many of them, where the picture is looked
+# at once more at so many times its size; but not where the mean score of everything found is lower than SURE, as in textures of photographs.
+SMALL, SMALL_OF, ENLARGED, SURE = 14.0, 8, 1.25, 0.4
 # Rows of a large picture that are filled at once.
 STRIP_PIXELS = 1 << 20
 
@@ -77,6 +87,7 @@ class UNetInstance(Network, family="unet-instance"):
     """Objects from a U-Net's maps and a seeded watershed. They have scores, and none lies upon another."""
 
     engine = EngineHints()
+    enlarged = ENLARGED
     training = TrainingDefaults(
         pretrained_encoder={"encoder": "resnet34", "decoder_channels": [256, 128, 64, 32, 16]},
         lr=3e-3,
@@ -190,6 +201,19 @@ class UNetInstance(Network, family="unet-instance"):
             np.subtract(255, sure, out=sure, where=(inside > 0) & (id_map == 0))
         return Segmentation(self.task.name, height, width, self.labels, id_map, tuple(segments), confidence=sure)
 
+    def closer(self, result: Segmentation) -> Self | None:
+        """As :meth:`Network.closer`: where objects are small, and likely to be any."""
+        rows, columns = self.preprocessing.fitted(result.height, result.width)
+        count, shrunk = len(result.segments), rows * columns / (result.height * result.width)
+        if count < SMALL_OF or sum(segment.score for segment in result.segments) < count * SURE:
+            return None
+        if shrunk * np.count_nonzero(result.id_map) > count * np.pi / 4 * SMALL**2:
+            return None
+        size = round(ENLARGED * rows), round(ENLARGED * columns)
+        if max(size) > MAX_NETWORK_SIDE:
+            return None
+        return replace(self, preprocessing=replace(self.preprocessing, size=size, shortest_side=None, longest_side=None))
+
     def optimise(self, device: torch.device) -> None:
         """As the U-Net's."""
         if device.type == "cpu":
@@ -198,8 +222,9 @@ class UNetInstance(Network, family="unet-instance"):
 
     @staticmethod
     def memory_per_pixel(tiled: bool, confidence: bool) -> int:
-        """The id map of 16 bits, the foreground, a copy while ids are counted; in tiles the id maps of the tiles too."""
-        return (8 if tiled else 9) + 4 * confidence
+        """The id map of 16 bits, the foreground, a copy while ids are counted, and what the first of two looks found; in tiles the id maps of
+        the tiles too."""
+        return (8 if tiled else 11) + (4 if tiled else 5) * confidence
 
     def loss(self, module: nn.Module, images: Tensor, truth: Any, per_pixel: Callable[[Tensor], Tensor], share: float) -> Tensor:
         """Cross-entropy and Dice of the classes, and cross-entropies of the share of the distance and of the line between objects.
@@ -255,6 +280,7 @@ with torch.no_grad():
     found = (logits(batch) + logits(batch.flip(-2, -1)).flip(-2, -1)) / 2  # the demo takes the mean with the picture turned upside down
     classes = found[:, :{len(self.labels)}].softmax(1)  # (1, {len(self.labels)}, 256, 256)
     distance, line = found[:, {len(self.labels)}:].sigmoid().unbind(1)  # peaks of distance * (1 - line) are the seeds of a watershed
+# where things are small, {SMALL_OF} or more of fewer than {SMALL:.0f} pixels across, the demo looks once more at {ENLARGED} times the size
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from scipy import ndimage
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet
 from seg_demo.inference import tiled
+from seg_demo.inference.engine import looked_closer
 from seg_demo.masks.regions import Region
 from seg_demo.networks.base import Network
-from seg_demo.networks.unet_instance import InstanceUNet, UNetInstance, meeting, separated, truth_maps
+from seg_demo.networks.unet_instance import ENLARGED, SMALL, SMALL_OF, InstanceUNet, UNetInstance, meeting, separated, truth_maps
 from synthetic.nuclei import render
 from tests.networks.contract import LABELS, NetworkContract, image_of  # noqa: F401
 
@@ -117,7 +119,7 @@ def test_neighbours_come_apart_where_the_network_is_half_as_sure_and_noise_on_a_
     truth = discs(96, 128, (30, 40, 18), (60, 40, 18), (45, 66, 16), (100, 50, 24), (110, 85, 3))
     maps = maps_of(truth)[0].sigmoid().numpy()
     noise = np.random.default_rng(0).normal(0, 0.03, truth.shape).astype(np.float32)
-    for strength in (1.0, 0.5, 0.4):
+    for strength in (1.0, 0.5, 0.4, 0.2):
         found = separated(maps[1], np.clip(strength * maps[2] + noise, 0, 1), 0.7 * maps[3])
         assert matched(truth, found) == 1, strength
     # As long as an object is longer than wide, the share of its distance has a ridge that is no valley.
@@ -159,6 +161,34 @@ def test_objects_that_are_smaller_than_a_pixel_of_the_upload_leave_no_gap_in_the
     truth = discs(64, 64, (20, 20, 12), (44, 44, 2.5), (20, 50, 8))
     result = network(size=(64, 64)).postprocess(maps_of(truth), 8, 8)
     assert set(np.unique(result.id_map)) - {0} == set(result.ids) == set(range(1, len(result.segments) + 1)) and len(result.segments) >= 2
+
+
+def test_small_objects_are_looked_at_once_more_and_the_surer_look_is_the_answer() -> None:
+    small = [(x, y, 3.2) for x in range(8, 124, 10) for y in range(8, 92, 10)]
+    truth, merged = discs(96, 128, *small), discs(96, 128, *((x + 5 * (index % 2), y, 5) for index, (x, y, _) in enumerate(small[::2])))
+    made, seen = network(), []
+
+    def look(raw: torch.Tensor) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.device]]:
+        return lambda batch: (seen.append(tuple(batch.shape)), (raw, torch.device("cpu")))[1]
+
+    larger = np.zeros((128, 160), np.uint16)
+    rows, columns = (((np.arange(length) + 0.5) / ENLARGED).astype(int) for length in (120, 160))
+    larger[:120] = truth[rows[:, None], columns]
+    first, pixels = made.postprocess(maps_of(merged), 96, 128, confidence=True), np.zeros((96, 128, 3), np.uint8)
+    assert made.closer(first).preprocessing.fitted(96, 128) == (120, 160) and made.closer(first).module is made.module
+    second = looked_closer(look(maps_of(larger)), made, first, pixels, True)
+    assert seen == [(1, 3, 128, 160)] and second.id_map.shape == second.confidence.shape == (96, 128) and matched(truth, second.id_map) == 1
+    assert looked_closer(look(torch.zeros(1, 4, 128, 160)), made, second, pixels, True) is second and len(seen) == 2
+    # Of a picture that the network sees at half its size, small is what is small there.
+    shrunk = network(longest_side=64)
+    assert shrunk.closer(first).preprocessing.fitted(96, 128) == (60, 80) and shrunk.closer(made.postprocess(maps_of(discs(96, 128, *((x, y, 9) for x in (20, 50, 80, 110) for y in (20, 50, 80)))), 96, 128))
+    # Larger ones, too few, none, and what is hardly any.
+    for places in ([(x, y, SMALL / 2 + 1) for x in range(10, 120, 18) for y in range(10, 92, 18)], [(9 * x + 9, 20, 3.2) for x in range(SMALL_OF - 1)], [(-50, -50, 3)]):
+        assert made.closer(made.postprocess(maps_of(discs(96, 128, *places)), 96, 128)) is None
+    faint = maps_of(truth)
+    faint[0, 2] -= 8.5
+    assert len((doubtful := made.postprocess(faint, 96, 128)).segments) > 50 and made.closer(doubtful) is None
+    assert network(size=(3000, 4)).closer(first).preprocessing.size == (3750, 5) and network(size=(4000, 3)).closer(first) is None, "as large as may be"
 
 
 def test_objects_across_the_borders_of_tiles_are_found_once_and_whole() -> None:

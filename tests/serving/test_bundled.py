@@ -72,14 +72,17 @@ def test_everyday_photographs_are_left_alone(name: str, picture: str) -> None:
 
 @pytest.mark.soak
 def test_crowded_nuclei_of_unseen_seeds_come_apart() -> None:
-    """Of objects of 12 pixels and more seven in ten are found in these pictures; of smaller ones nothing is promised."""
-    hits = objects = 0
+    """Of the objects in these pictures, half of them less than 9 pixels across, seven in ten are found, and few things are found that are none."""
+    hits, objects, false = np.zeros(2, int), np.zeros(2, int), 0
     for index in range(12):
         truth = nuclei.render(2027, index, kind="crowded")
-        areas = np.bincount(truth.instance_map.ravel())[1:]
         found = cells("unet-instance-cells", truth.image)
-        for number in 1 + np.flatnonzero(areas >= np.pi * 6**2):
+        for number, area in enumerate(np.bincount(truth.instance_map.ravel())[1:], start=1):
             mask = truth.instance_map == number
-            objects += 1
-            hits += any(2 * (mask & other).sum() > (mask | other).sum() for other in found if (mask & other).any())
-    assert objects > 100 and hits >= 0.7 * objects
+            hit = any(2 * (mask & other).sum() > (mask | other).sum() for other in found if (mask & other).any())
+            for index_of, counts in enumerate((True, area >= np.pi * 6**2)):
+                objects[index_of] += counts
+                hits[index_of] += counts and hit
+            false -= hit
+        false += len(found)
+    assert objects[1] > 100 and hits[1] >= 0.7 * objects[1] and hits[0] >= 0.68 * objects[0] and false <= 0.2 * objects[0], (hits, objects, false)
