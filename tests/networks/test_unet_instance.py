@@ -210,7 +210,10 @@ def test_objects_across_the_borders_of_tiles_are_found_once_and_whole() -> None:
     numbers = np.unique(truth[truth > 0])
     image = np.stack([truth % 256, truth // 256, np.zeros_like(truth)], 2).astype(np.uint8)
     plan = tiled.plan(made, *truth.shape)
-    result = tiled.run(plan, answer, image, confidence=True)
+    parts = []
+    result = tiled.run(plan, answer, image, confidence=True, closer=lambda network, found, part, _: (parts.append((network is plan.network, found.height, found.width, part)), found)[1])
+    assert all(same and part.shape[:2] == (height, width) for same, height, width, part in parts) and len(parts) == len(plan.grid)
+    assert np.array_equal(parts[-1][3], image[-parts[-1][1] :, -parts[-1][2] :]), "a second look sees what lies in the image alone"
     assert len(seen) == len(plan.grid) == 6 and {shape[2:] for shape in seen} == {torch.Size((128, 128))}
     assert matched(np.unique(truth, return_inverse=True)[1].reshape(truth.shape), result.id_map) > 0.95
     assert result.confidence.shape == truth.shape
