@@ -346,6 +346,11 @@ class Click(PromptNetwork, family="click"):
         if drawn is None:
             return answer
         x0, y0, x1, y1 = view.frame
+        if (finer := shape[0] / (y1 - y0)) > 1:
+            # Of a pixel that the network sees enlarged, a part that it changes would be outvoted by what was drawn around it.
+            column, row = (max(0, round(value - finer / 2)) for value in place)
+            pixel = found[row : row + math.ceil(finer), column : column + math.ceil(finer)]
+            pixel[:] = max(9.0, float(pixel.abs().max())) * (1 if prompt.labels[-1] else -1)
         changed = ndimage.binary_dilation(((found > 0) != (earlier > 0.5)).numpy(), np.ones((3, 3)))
         mask = Corrected(found.numpy(), (y1 - y0, x1 - x0), corner=(x0, y0), drawn=drawn[y0:y1, x0:x1], changed=changed)
         return replace(answer, mask=mask, logits={})

@@ -199,6 +199,27 @@ def test_of_a_mask_that_somebody_drew_only_what_is_clicked_changes(folder, sure,
             assert (found[92:108, 92:108].mean() > 0.95) == (changed == "both"), "further clicks keep it, too"
 
 
+@pytest.mark.parametrize(("point", "label"), [((29, 24), 0), ((30, 24), 1), ((0, 0), 1), ((59, 59), 1)])
+def test_the_pixel_that_is_clicked_is_as_the_click_says(folder, point, label):
+    """Of a small thing whose pixels the network sees enlarged: it changes a part of the one that is clicked, and that is less than a pixel."""
+    network, size = networks.load(folder), (60, 60)
+    drawn = np.zeros(size, bool)
+    drawn[20:30, 20:30] = True
+
+    def look(levels, frame, prompt, before):
+        x0, y0, x1, y1 = frame
+        logits = torch.where(before(frame, (4 * (y1 - y0), 4 * (x1 - x0))) > 0.5, 4.0, -4.0)
+        logits[int(4 * (point[1] + 0.5 - y0)), int(4 * (point[0] + 0.5 - x0))] = 4.0 if label else -4.0
+        return View(frame, logits, torch.zeros(3, *logits.shape))
+
+    network._look = look
+    with torch.inference_mode():
+        prompt = Prompt((point,), (label,), mask=encode_crop(drawn[20:30, 20:30], (20, 20, 30, 30), *size))
+        found = painted(network.candidates(network.embed(np.zeros((*size, 3), np.uint8)), size, [prompt], drawn)[0][0], size)
+    assert found[point[::-1]] == bool(label)
+    assert (found != drawn).sum() <= 4, "and no more than what is beside it"
+
+
 @pytest.mark.parametrize("begin", ["nothing", "box", "mask", "mask and box"])
 def test_clicks_that_come_together_are_answered_as_one_after_the_other(folder, picture, begin):
     """Also the later ones alone, of somebody who clicked before an answer came; and also if many places were looked at meanwhile."""
