@@ -123,14 +123,16 @@ class PromptRun:
 
     def warm(self) -> None:
         """Answer once about a small picture of nothing, so that somebody's first click finds memory laid out, kernels chosen and, a moment later,
-        the compiled form. Done once; whoever comes meanwhile waits for it. A network with an encoder of pictures has that by the first
-        picture, before anybody can click."""
-        if self.network.heavy_look:
+        the compiled form. Done once; whoever comes meanwhile does not wait for it, nor keep others from clicking. A network with an encoder of
+        pictures has that by the first picture, before anybody can click."""
+        if self.network.heavy_look or self._warm or not self._warming.acquire(blocking=False):
             return
-        with self._warming:
+        try:
             if not self._warm:
                 self.open(Picture(WARMING), ModelSpec("", None, INSTANCE.name, self.network.name, "", "", "folder")).answer(self.network.trials)
             self._warm = True
+        finally:
+            self._warming.release()
 
     def embed(self, pixels: np.ndarray) -> Any:
         """The embedding of a picture, or of a part of one, computed here.
@@ -266,7 +268,7 @@ class Session:
                     empty += 1
                     x, y = (int(value) for value in _place(prompt))
                     segment = kept.put(Segment(0, answer.score, (x, y, x + 1, y + 1), np.zeros((1, 1), bool)), answer.label)
-                self._remember(segment, answer)
+                self._remember(segment, answer, anew=closer)
             if len(kept.segments) == before and self._means_all(prompt):
                 silent.append(prompt)
         if words := [prompt.text for prompt in silent if prompt.box is None]:
@@ -447,15 +449,16 @@ class Session:
                     self._close.popitem(last=False)
             return found
 
-    def _remember(self, segment: Segment, answer: Answer) -> None:
-        """Keep what an answer's mask was made of, for when it comes back as an earlier mask."""
+    def _remember(self, segment: Segment, answer: Answer, anew: bool) -> None:
+        """Keep what an answer's mask was made of, for when it comes back as an earlier mask; of a mask that is known already only if ``anew``."""
         if answer.logits is None:
             return
         counts = segment.runs(self.size[0]).encoded(self.size[1])["counts"]
         with self._lock:
             if self._embedding is None:
                 return
-            self._last[str(counts)] = (answer.logits.frame, answer.logits.logits) if isinstance(answer.logits, Close) else (None, answer.logits)
+            if anew or counts not in self._last:
+                self._last[str(counts)] = (answer.logits.frame, answer.logits.logits) if isinstance(answer.logits, Close) else (None, answer.logits)
             self._last.move_to_end(str(counts))
             while len(self._last) > LAST_ANSWERS:
                 self._last.popitem(last=False)

@@ -33,7 +33,7 @@ from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
 from seg_demo.networks.click_net import ENCODERS, RADIUS, ClickNet, EncodedClickNet, draw_clicks, guided, spread, stretched
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
-from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, in_turn, next_click, spoiled
+from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, clicks_of, in_turn, next_click, spoiled
 from seg_demo.networks.weights import fitting, read_weights, stored_names
 
 # A frame around an object is larger than it by this factor, and has at least so many pixels of the picture to a side.
@@ -218,19 +218,18 @@ class Click(PromptNetwork, family="click"):
             levels.append(_resized(levels[-1], ((height + 1) // 2, (width + 1) // 2)).permute(1, 2, 0).contiguous())
         return levels
 
-    def candidates(
-        self, embedding: Any, size: tuple[int, int], prompts: Sequence[Prompt], earlier: Any
-    ) -> list[list[Answer]]:
+    def candidates(self, embedding: Any, size: tuple[int, int], prompts: Sequence[Prompt], earlier: Any) -> list[list[Answer]]:
         """As :meth:`PromptNetwork.candidates`: one guess at every prompt, by one thread each: the maps are so small that several threads wait
         for each other longer than they compute, on a machine that does other things a hundred times as long. Clicks that come together are
-        answered as if they had come one by one, as they do from a person and in training."""
+        answered as if they had come one by one, as they do from a person and in training (of a mask that somebody brings: those that it does not
+        agree with, and the last one)."""
         seen: dict[int, list[View]] = {}
-        heard = int(earlier["clicks"]) if isinstance(earlier, Mapping) else None
-        if heard is not None and "logits" not in earlier:
+        said = earlier["clicks"].tolist() if isinstance(earlier, Mapping) else None
+        if said is not None and "logits" not in earlier:
             earlier = prompts[0].earlier()
         # A mask of nothing says nothing.
         earlier = None if isinstance(earlier, np.ndarray) and not earlier.any() else earlier
-        turns = [in_turn(prompt, earlier, heard, IN_TURN) for prompt in prompts]
+        turns = [in_turn(prompt, earlier, said, IN_TURN) for prompt in prompts]
         if len(prompts) == 1 and prompts[0].box is None and earlier is None:
             # Nobody else keeps the other processors busy.
             seen[0] = each(lambda frame: self._look(embedding, frame, turns[0][0], None), _windows(turns[0][0], size))
@@ -241,7 +240,7 @@ class Click(PromptNetwork, family="click"):
         """The answer to the last of some prompts, which starts from that to the one before, as :meth:`_answer`."""
         for prompt in turns:
             answer = self._answer(levels, size, prompt, earlier, seen)
-            answer = replace(answer, logits={**answer.logits, "clicks": torch.tensor(len(prompt.points))})
+            answer = replace(answer, logits={**answer.logits, "clicks": torch.tensor(clicks_of(prompt), dtype=torch.float64)})
             earlier, seen = answer.logits, None
             if "logits" not in earlier and prompt is not turns[-1]:
                 tight, earlier = answer.mask.tight(), None
@@ -348,7 +347,7 @@ class Click(PromptNetwork, family="click"):
         x0, y0, x1, y1 = view.frame
         if (finer := shape[0] / (y1 - y0)) > 1:
             # Of a pixel that the network sees enlarged, a part that it changes would be outvoted by what was drawn around it.
-            column, row = (max(0, round(value - finer / 2)) for value in place)
+            row, column = (min(max(0, round(value - finer / 2)), length - 1) for value, length in zip(place[::-1], shape, strict=True))
             pixel = found[row : row + math.ceil(finer), column : column + math.ceil(finer)]
             pixel[:] = max(9.0, float(pixel.abs().max())) * (1 if prompt.labels[-1] else -1)
         changed = ndimage.binary_dilation(((found > 0) != (earlier > 0.5)).numpy(), np.ones((3, 3)))
@@ -563,9 +562,10 @@ def _shown(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _places(prompt: Prompt, frame: Frame, size: tuple[int, int]) -> list[tuple[float, float]]:
-    """Where the clicks are in what the network sees of a frame at a size (rows, columns): (x, y), (0.5, 0.5) being the middle of its first pixel."""
+    """Where the clicks are in what the network sees of a frame at a size (rows, columns): (x, y), (0.5, 0.5) being the middle of its first pixel. A click
+    is on a pixel, and is taken as in its middle, wherever in it the pointer was."""
     (x0, y0, x1, y1), (rows, columns) = frame, size
-    return [((x + 0.5 - x0) * columns / (x1 - x0), (y + 0.5 - y0) * rows / (y1 - y0)) for x, y in prompt.points]
+    return [((math.floor(x) + 0.5 - x0) * columns / (x1 - x0), (math.floor(y) + 0.5 - y0) * rows / (y1 - y0)) for x, y in prompt.points]
 
 
 def _part(levels: list[Tensor], frame: Frame, factor: float) -> tuple[Frame, Tensor]:

@@ -9,6 +9,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -146,24 +147,31 @@ def central_pixel(mask: np.ndarray, randomly: Callable[[], float] | None = None)
     return x0 + int(column), y0 + int(row)
 
 
-def in_turn(prompt: Prompt, earlier: Any, heard: int | None, most: int) -> list[Prompt]:
+def clicks_of(prompt: Prompt) -> list[tuple[float, float, float]]:
+    """The clicks of a prompt in their order: x, y, label."""
+    return [(float(x), float(y), float(label)) for (x, y), label in zip(prompt.points, prompt.labels, strict=True)]
+
+
+def in_turn(prompt: Prompt, earlier: Any, said: Sequence[Sequence[float]] | None, most: int) -> list[Prompt]:
     """A prompt as a person gives it: first the box, then click after click.
 
     Args:
         prompt: with all of its clicks.
         earlier: as for :meth:`PromptNetwork.candidates`.
-        heard: how many of the clicks an earlier answer has heard, which are not said by themselves again; None where nobody knows: a mask
-            that somebody brings has heard all but the last if it agrees with them, or else none.
+        said: what :func:`clicks_of` has of the earlier answer: clicks that both begin with have been heard, and are not said by themselves again. None
+            where nobody knows: a mask that somebody brings has heard all but the last if it agrees with them, or else none.
         most: clicks that are said by themselves; those before them come together.
 
     Returns:
         At least one prompt, the last one with everything.
     """
     count, least = len(prompt.points), int(earlier is not None or prompt.box is None)
-    if heard is None and isinstance(earlier, np.ndarray):
+    if said is not None:
+        heard = sum(1 for _ in takewhile(lambda pair: pair[0] == tuple(pair[1]), zip(clicks_of(prompt), said, strict=False)))
+    elif isinstance(earlier, np.ndarray):
         agrees = (earlier[int(y), int(x)] == label for (x, y), label in zip(prompt.points[:-1], prompt.labels, strict=False))
         heard = count - 1 if all(agrees) else 0
-    elif heard is None:
+    else:
         # Without an object there is nothing outside it.
         heard = prompt.labels.index(1) if least and 1 in prompt.labels else 0
     first = min(max(heard + least, count - most), count)

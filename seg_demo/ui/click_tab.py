@@ -18,7 +18,7 @@ import gradio as gr
 import numpy as np
 
 from seg_demo import networks
-from seg_demo.core import INSTANCE, OBJECT, BadRequestError, LabelSet, Options, SegDemoError, in_language, read_prompt, requests
+from seg_demo.core import INSTANCE, OBJECT, BadRequestError, LabelSet, Options, in_language, read_prompt, requests
 from seg_demo.datasets.sample import from_prediction
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.gateway.visitor import Upload, store_bytes, uploaded
@@ -114,10 +114,15 @@ def models(language: str) -> list[dict[str, Any]]:
 
 def prepare() -> None:
     """Have the model loaded and warm that the tool begins with, for somebody who has opened the tab and has no picture there yet; if it is one of
-    those that come with the demo, for nobody has chosen what would have to be fetched."""
+    those that come with the demo, for nobody has chosen what would have to be fetched. What goes wrong is said to whoever clicks."""
+    with suppress(gr.Error):
+        in_words(_prepare, "prepare")()
+
+
+def _prepare() -> None:
     first = next((row["id"] for row in models("en") if networks.CLICKS in row["prompts"]), None)
     if first is not None and catalog.resolve(first, local_folders=False).source == "bundled":
-        with suppress(SegDemoError), predictor().prompting(NOTHING, first) as session:  # whoever clicks is told
+        with predictor().prompting(NOTHING, first) as session:
             session.warm()
 
 

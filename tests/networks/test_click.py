@@ -199,7 +199,9 @@ def test_of_a_mask_that_somebody_drew_only_what_is_clicked_changes(folder, sure,
             assert (found[92:108, 92:108].mean() > 0.95) == (changed == "both"), "further clicks keep it, too"
 
 
-@pytest.mark.parametrize(("point", "label"), [((29, 24), 0), ((30, 24), 1), ((0, 0), 1), ((59, 59), 1)])
+@pytest.mark.parametrize(
+    ("point", "label"), [((29, 24), 0), ((30, 24), 1), ((0, 0), 1), ((59, 59), 1), ((29.9, 24.7), 0), ((59.999, 30.5), 1), ((25.2, 59.999), 1)]
+)
 def test_the_pixel_that_is_clicked_is_as_the_click_says(folder, point, label):
     """Of a small thing whose pixels the network sees enlarged: it changes a part of the one that is clicked, and that is less than a pixel."""
     network, size = networks.load(folder), (60, 60)
@@ -209,14 +211,14 @@ def test_the_pixel_that_is_clicked_is_as_the_click_says(folder, point, label):
     def look(levels, frame, prompt, before):
         x0, y0, x1, y1 = frame
         logits = torch.where(before(frame, (4 * (y1 - y0), 4 * (x1 - x0))) > 0.5, 4.0, -4.0)
-        logits[int(4 * (point[1] + 0.5 - y0)), int(4 * (point[0] + 0.5 - x0))] = 4.0 if label else -4.0
+        logits[int(4 * (int(point[1]) + 0.5 - y0)), int(4 * (int(point[0]) + 0.5 - x0))] = 4.0 if label else -4.0
         return View(frame, logits, torch.zeros(3, *logits.shape))
 
     network._look = look
     with torch.inference_mode():
         prompt = Prompt((point,), (label,), mask=encode_crop(drawn[20:30, 20:30], (20, 20, 30, 30), *size))
         found = painted(network.candidates(network.embed(np.zeros((*size, 3), np.uint8)), size, [prompt], drawn)[0][0], size)
-    assert found[point[::-1]] == bool(label)
+    assert found[int(point[1]), int(point[0])] == bool(label)
     assert (found != drawn).sum() <= 4, "and no more than what is beside it"
 
 
@@ -236,7 +238,14 @@ def test_clicks_that_come_together_are_answered_as_one_after_the_other(folder, p
                 second = found
         for place in range(30):
             session.segment([*clicks[:2], (60 + place, 40)], [*labels[:2], 1], box, previous=second)
+        # Where the pointer rests: an answer that changes nothing is the one that is there already.
+        for place in range(5):
+            session.answer([Prompt((*clicks[:2], (60 + place, 40)), (*labels[:2], 1), box, session._run_lengths(second))], closer=False)
         later = session.segment(clicks, labels, box, previous=second)
+        fresh, one = session.segment(clicks[2:], labels[2:], previous=second), second
+        for count in range(3, len(clicks) + 1):
+            one = session.segment(clicks[2:count], labels[2:count], previous=one)
+        assert np.array_equal(whole_mask(fresh), whole_mask(one)), "the new ones alone"
         assert np.array_equal(whole_mask(later), whole_mask(found)) and whole_mask(found).any()
     with load_model(str(folder)).prompt(picture) as fresh:
         assert np.array_equal(whole_mask(fresh.segment(clicks, labels, box, previous=start)), whole_mask(found))
@@ -288,7 +297,7 @@ def test_a_first_click_is_looked_at_from_afar_and_from_near(folder):
     assert before is not None and x0 < 100 and y0 < 100 and x1 > 300 and y1 > 250 and (x1 - x0) < 400, "a box says where and how large it is"
 
 
-def test_it_is_warmed_once_whoever_comes_meanwhile_waits_and_nothing_is_kept_of_it(folder, picture, monkeypatch):
+def test_it_is_warmed_once_nobody_else_waits_and_nothing_is_kept_of_it(folder, picture, monkeypatch):
     asked, gate, candidates = [], threading.Event(), CLICK.candidates
 
     def counted(self, embedding, *arguments):
@@ -300,17 +309,15 @@ def test_it_is_warmed_once_whoever_comes_meanwhile_waits_and_nothing_is_kept_of_
     model, done = load_model(str(folder)), []
     with model.prompt(picture) as session, model.prompt(picture) as other:
         before = session.nbytes
-        threads = [threading.Thread(target=lambda which=which: (which.warm(), done.append(1))) for which in (session, other)]
-        for thread in threads:
-            thread.start()
+        thread = threading.Thread(target=lambda: (session.warm(), done.append(1)))
+        thread.start()
         while not asked:
             time.sleep(0.01)
-        time.sleep(0.05)
-        assert not done, "both wait for the one answer"
+        other.warm()
+        assert not done, "they need not wait"
         gate.set()
-        for thread in threads:
-            thread.join()
-        assert asked == [(64, 64)] and len(done) == 2 and session.nbytes == before
+        thread.join()
+        assert asked == [(64, 64)] and done and session.nbytes == before
         session.warm()
         assert len(asked) == 1
 
