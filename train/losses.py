@@ -114,12 +114,13 @@ class Objective:
         if {"ce", "dice"} & set(self.names):
             shares = ("ce" in self.names) / max(1, valid), ("dice" in self.names) / parts
             total = total + banded_loss(logits, labels, IGNORE_16, *shares, weights)
-        if {"focal", "lovasz"} & set(self.names) and (labels != IGNORE_16).any():
+        if {"focal", "lovasz"} & set(self.names):
             whole = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
             if "focal" in self.names:
                 total = total + focal_loss(whole, labels, IGNORE_16, weights) / max(1, valid)
             if self.lovasz is not None:
-                total = total + self.lovasz(whole, labels) / parts
+                # Of a crop without any label it has no gradient; the step still needs one.
+                total = total + (self.lovasz(whole, labels) / parts if (labels != IGNORE_16).any() else 0 * whole.sum())
         return total
 
 

@@ -296,7 +296,7 @@ def storage_errors(path: Path, *, public: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool | None]:
     """Within it no other process holds the lock of a file or a folder; the system gives it back when the process dies.
 
     Args:
@@ -305,8 +305,8 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[b
         wait: until it is free.
 
     Yields:
-        Whether it is held. It is not where another process has it, or where the disk has no locks; and it counts as held where
-        the system (Windows) has none.
+        Whether it is held: False where another process has it, None where the disk has no locks; and it counts as held where the
+        system (Windows) has none.
 
     Raises:
         OSError: there is no such file or folder.
@@ -319,8 +319,10 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[b
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
             got = True
-        except OSError:
+        except BlockingIOError:
             got = False
+        except OSError:
+            got = None
         yield got
     finally:
         os.close(handle)
@@ -333,7 +335,7 @@ def abandoned(folder: Path) -> bool:
         OSError: it is not there.
     """
     with locked(folder, wait=False) as free:
-        return LOCKS and free
+        return LOCKS and bool(free)
 
 
 # What uploads and models of strangers leave free, and the share of a small disk that takes its place.

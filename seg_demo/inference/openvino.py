@@ -571,9 +571,10 @@ def _alone_in(folder: Path, held: ExitStack) -> bool:
     with suppress(OSError):  # removed meanwhile
         for _ in range(1 + int(ALONE_SECONDS / LOOK_SECONDS)):
             with ExitStack() as tried:
-                if tried.enter_context(locked(folder, wait=False)):
+                if free := tried.enter_context(locked(folder, wait=False)):
                     held.enter_context(tried.pop_all())
-                    return True
+            if free or free is None:  # None: this disk has no locks
+                return bool(free)
             check_ending()
             time.sleep(LOOK_SECONDS)
     return False

@@ -12,7 +12,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -254,13 +254,13 @@ def run_batch(
             work = Path(folder)
             picked, refused = gather([Path(file) for file in files], work / "in")
             (work / "out").mkdir()
-            about = run_of(str(model), replace(options, view=looked)) | ({} if size is None else {"pixel_size": f"{size.length:g}{size.unit}"})
-            (work / "out" / RUN).write_text(json.dumps(about), encoding="utf-8")
+            about = run_of(str(model), replace(options, view=looked)) | ({"format": wanted_by} if wanted_by else {})
+            about |= {} if size is None else {"pixel_size": f"{size.length:.12g}{size.unit}"}
             report = Report(0)
             (chosen := predictor().resolve(model)).check(options)
             work_on = segment_all(
                 picked, refused, lambda image: patiently(lambda: predictor().segment(image, model, options), stopped),
-                work / "out", size, stopped, looked, chosen.samples, wanted_by,
+                work / "out", size, stopped, looked, chosen.samples, wanted_by, about,
             )  # fmt: skip
             for report in work_on:
                 if not report.finished:
@@ -490,6 +490,7 @@ def segment_all(
     view: View | None = None,
     channels: int | None = None,
     formats: Sequence[str] = (),
+    about: Mapping[str, Any] | None = None,
 ) -> Iterator[Report]:
     """Segment every image; a bad one is noted and the rest goes on.
 
@@ -503,6 +504,7 @@ def segment_all(
         view: what of every file is looked at; of all pages each gets a result.
         channels: of a file's own samples that the model takes; None for what a person sees.
         formats: of other tools; each gets a folder.
+        about: what all results have in common, for :data:`RUN`; None writes none.
 
     Yields:
         The same report before every image, and once it is finished.
@@ -519,6 +521,8 @@ def segment_all(
     early: list[Refused] = []
     last: SegDemoError | None = None
     try:
+        if about is not None:
+            (folder / RUN).write_text(json.dumps(about), encoding="utf-8")
         for upload in images:
             stem = upload.stem
             if stopped.is_set():

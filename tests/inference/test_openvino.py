@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +18,7 @@ import pytest
 import torch
 
 from seg_demo import networks
-from seg_demo.core import requests, settings  # fmt: skip
+from seg_demo.core import requests, settings, storage  # fmt: skip
 from seg_demo.core.errors import SettingsError
 from seg_demo.core.settings import Settings
 from seg_demo.inference import engine, openvino
@@ -163,6 +165,11 @@ def test_processes_compile_one_after_the_other_in_a_folder(monkeypatch):
             waiting.result(timeout=60)
     (kept,) = folder.glob("*.blob")
     before = kept.stat()
+    with monkeypatch.context() as without:  # a disk that has no locks: at once, and nothing is kept
+        without.setattr(storage.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks available")))
+        began = time.monotonic()
+        openvino.compile(openvino.read(folder / "graph.xml"), [1, 3, 8, 8], 1, folder)
+        assert time.monotonic() - began < 30 and len(list(folder.glob("*.blob"))) == 1
     compiled()
     after = kept.stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)

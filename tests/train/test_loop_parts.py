@@ -135,11 +135,14 @@ def test_the_focal_loss_is_of_the_softmax() -> None:
     torch.testing.assert_close([shifted, parts], [loss, loss])
 
 
-def test_nothing_labelled_is_no_nan() -> None:
-    task = semantic("ce+dice")
+@pytest.mark.parametrize("loss", ["ce", "dice", "focal", "lovasz"])
+def test_nothing_labelled_is_no_nan(loss: str) -> None:
+    task, module = semantic(loss), nn.Conv2d(3, 4, 1)
     nothing = Crop(torch.rand(3, 8, 8), torch.full((8, 8), IGNORE_16), None, None, "nothing")
     batch = task.collate([nothing], torch.device("cpu"))
-    assert task.loss(nn.Conv2d(3, 4, 1), batch, batch.valid, 1).item() == 0.0
+    value = task.loss(module, batch, batch.valid, 1)
+    value.backward()
+    assert value.item() == 0.0 and not module.weight.grad.any()
 
 
 def test_fgsm_raises_the_loss_and_stays_in_range() -> None:

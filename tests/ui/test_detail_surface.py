@@ -56,10 +56,11 @@ def test_the_endpoint_looks_closely_on_request(demo_url, photo):
 def test_a_batch_looks_closely_and_several_times_on_request(demo_url, photo):
     client = Client(demo_url, verbose=False, httpx_kwargs={"timeout": 120})
     asked = partial(client.predict, [handle_file(str(photo))], api_name="/batch")
-    _, archive, *_ = asked("unet-cells", 0.5, 0.5, "um", None, [], "full", 2)
+    _, archive, *_ = asked("unet-cells", 0.5, 0.0123456789, "um", None, ["yolo"], "full", 2)
     with zipfile.ZipFile(archive["value"] if isinstance(archive, dict) else archive) as results:
         mask = np.asarray(Image.open(io.BytesIO(results.read("masks/large.png"))))
-        assert json.loads(results.read("run.json")) == {"model": "unet-cells", "threshold": 0.5, "detail": "full", "looks": 2, "pixel_size": "0.5um"}
+        about = {"model": "unet-cells", "threshold": 0.5, "detail": "full", "looks": 2, "format": ["yolo"], "pixel_size": "0.0123456789um"}
+        assert json.loads(results.read("run.json")) == about
     expected, others = load_model("unet-cells", device="cpu"), [{"detail": "full"}, {"looks": 2}]
     assert (mask == expected.predict(LARGE, detail="full", looks=2).id_map).mean() > 0.9999
     assert not any(np.array_equal(mask, expected.predict(LARGE, **other).id_map) for other in others)
