@@ -137,15 +137,16 @@ class Tiles:
     def _crop(self, window: Window) -> np.ndarray:
         """A tile's pixels; what lies outside the image mirrors it, as the padding of a whole image does.
 
-        For objects it has the mean colour, in which there is nothing to detect: a mirrored object would be one more.
+        For detectors it has the mean colour, in which there is nothing to detect: a mirrored object would be one more. Of maps only what lies in
+        the image is read, and beside a bare ground, darker or brighter than all that the image shows, objects are lost.
         """
         part = self._image[window.top : window.bottom, window.left : window.right]
         missing = window.bottom - window.top - part.shape[0], window.right - window.left - part.shape[1]
         if not any(missing):
             return part
-        if not self._plan.network.task.objects:
+        if not ((network := self._plan.network).task.objects and network.scales_tiles):
             return np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
-        color = np.rint(np.array(self._plan.network.preprocessing.mean) * 255).astype(np.uint8)
+        color = np.rint(np.array(network.preprocessing.mean) * 255).astype(np.uint8)
         tile = np.broadcast_to(color, (window.bottom - window.top, window.right - window.left, 3)).copy()
         tile[: part.shape[0], : part.shape[1]] = part
         return tile

@@ -219,6 +219,19 @@ def test_objects_across_the_borders_of_tiles_are_found_once_and_whole() -> None:
     assert result.confidence.shape == truth.shape
 
 
+def test_a_tile_of_a_thin_picture_goes_on_beyond_it_as_whole_pictures_are_padded() -> None:
+    """With a bare ground there instead, the objects beside it were lost."""
+    made, seen = network(longest_side=256), []
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 600, 3), np.uint8)
+    for image in (pixels, np.ascontiguousarray(pixels.transpose(1, 0, 2))):
+        plan = tiled.plan(made, *image.shape[:2])
+        tiled.run(plan, lambda batch: (seen.append(batch), (torch.zeros(1, 4, *batch.shape[-2:]), torch.device("cpu")))[1], image)
+        first, whole = seen[-len(plan.grid)], made.preprocess(image[: plan.grid.tile[0], : plan.grid.tile[1]])
+        rows, columns = (min(sides) for sides in zip(first.shape[-2:], whole.shape[-2:], strict=True))
+        assert min(rows, columns) == 64 and torch.equal(first[..., :rows, :columns], whole[..., :rows, :columns])
+        assert min(first.shape[-2:]) > 64 and first.std(-2).min() > 0.1 and first.std(-1).min() > 0.1, "further off too"
+
+
 def test_the_share_of_the_distance_is_scipys_and_the_crops_edge_is_none() -> None:
     truth = discs(40, 50, (0, 20, 15), (25, 20, 12))
     classes, numbers, distance, weights = truth_maps(targets_of(truth, np.array([1, 3])), truth.shape)
