@@ -312,8 +312,18 @@ class MaskRcnn(Network, family="maskrcnn"):
             width: of the upload, in pixels.
             confidence: also how sure the network is of every pixel.
         """
-        found, transform = raw[0], self.module.transform
-        padded = padded_size(transform, height, width)
+        return self._pasted(raw[0], (height, width), height, width, confidence)
+
+    def postprocess_tile(
+        self, raw: list[dict[str, Tensor]], tile: tuple[int, int], inside: tuple[int, int], confidence: bool = False
+    ) -> Segmentation:
+        """As :meth:`Network.postprocess_tile`: boxes are in pixels of the whole tile, which a smaller one would have been enlarged to."""
+        return self._pasted(raw[0], tile, *inside, confidence)
+
+    def _pasted(self, found: dict[str, Tensor], shown: tuple[int, int], height: int, width: int, confidence: bool) -> Segmentation:
+        """Detections in what was shown, (height, width) in pixels, as a result of so much of it, from above left on."""
+        transform = self.module.transform
+        padded = padded_size(transform, *shown)
         boxes = resize_boxes(found["boxes"], network_size(transform, *padded), padded)
         segments = from_boxes(boxes, found["masks"], found["scores"], found["labels"], height, width, confidence)
         id_map = paint(segments, height, width)

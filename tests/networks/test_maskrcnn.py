@@ -13,6 +13,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
 from seg_demo.core.types import Segmentation, tight_box
+from seg_demo.masks.instances import cropped
 from seg_demo.networks import maskrcnn
 from seg_demo.networks.base import Network
 from seg_demo.networks.maskrcnn import V1, V2, MaskRcnn
@@ -170,6 +171,20 @@ def test_the_first_version_keeps_its_frozen_statistics(tmp_path: Path) -> None:
     exec(checkpoint.card_snippet(str(tmp_path)), scope)
     norm = scope["model"].backbone.body.bn1
     assert isinstance(norm, FrozenBatchNorm2d) and norm.eps == 0
+
+
+def test_objects_of_a_tile_that_reaches_beyond_the_picture_lie_where_they_are(checkpoint: Network) -> None:
+    """torchvision would have enlarged so narrow a picture, but what was shown is the tile."""
+    image = image_of(96, 160)
+    with torch.inference_mode():
+        raw = MaskRcnn.forward(checkpoint.module, checkpoint.preprocess(image))
+    whole = checkpoint.postprocess(raw, 96, 160)
+    for inside in ((96, 50), (40, 160), (90, 131), (96, 160)):
+        result = checkpoint.postprocess_tile(raw, (96, 160), inside, confidence=True)
+        expected = [segment for each in whole.segments if (segment := cropped(each, *inside)) is not None]
+        assert len(expected) > 3 and [segment.box for segment in result.segments] == [segment.box for segment in expected]
+        assert all(np.array_equal(one.mask, other.mask) for one, other in zip(result.segments, expected, strict=True))
+        assert result.id_map.shape == result.confidence.shape == inside
 
 
 def test_training_sees_crops_at_their_own_size(checkpoint: Network) -> None:
