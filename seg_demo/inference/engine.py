@@ -26,6 +26,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -572,12 +573,15 @@ def looked_closer(again: Forward, network: Network, result: Segmentation, pixels
         result: of the first look.
         pixels: uint8 (H, W, 3), RGB, or other channels: what the result is of.
         confidence: as for the first.
+
+    Returns:
+        One of the two; ``seen`` is the size of the look that it is of.
     """
     if (closer := network.closer(result)) is None:
         return result
     second = closer.postprocess(again(closer.preprocess(pixels))[0], result.height, result.width, confidence)
     first, then = (sum(segment.score or 0.0 for segment in look.segments) for look in (result, second))
-    return second if then > first else result
+    return replace(second, seen=closer.preprocessing.fitted(result.height, result.width)) if then > first else result
 
 
 def averaged(answer: Forward, looks: int) -> Forward:

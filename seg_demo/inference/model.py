@@ -500,13 +500,13 @@ class NetworkRun:
         times.append(time.perf_counter())
         raw, device = answer(batch)
         times.append(time.perf_counter())
-        result = self._postprocess(network, raw, *image.shape[:2], confidence)
+        result = replace(self._postprocess(network, raw, *image.shape[:2], confidence), seen=seen)
         times.append(time.perf_counter())
         if network.enlarged > 1:
             result = closer(network, result, image, confidence)
             times.append(time.perf_counter())
         stages = zip(("preprocess", "forward", "postprocess", "closer"), np.diff(times).tolist(), strict=False)
-        return replace(result, device=str(device), seconds=dict(stages), seen=seen)
+        return replace(result, device=str(device), seconds=dict(stages))
 
     def _postprocess(self, network: Network, raw: Any, height: int, width: int, confidence: bool) -> Segmentation:
         """Where the network's answer is; on the CPU, if a GPU has too little memory left for it."""

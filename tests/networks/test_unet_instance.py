@@ -13,9 +13,10 @@ import torch
 from scipy import ndimage
 
 from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import LabelSet
+from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference import tiled
 from seg_demo.inference.engine import looked_closer
+from seg_demo.inference.model import Model
 from seg_demo.masks.regions import Region
 from seg_demo.networks.base import Network
 from seg_demo.networks.unet_instance import ENLARGED, SMALL, SMALL_OF, InstanceUNet, UNetInstance, meeting, separated, truth_maps
@@ -163,21 +164,27 @@ def test_objects_that_are_smaller_than_a_pixel_of_the_upload_leave_no_gap_in_the
     assert set(np.unique(result.id_map)) - {0} == set(result.ids) == set(range(1, len(result.segments) + 1)) and len(result.segments) >= 2
 
 
-def test_small_objects_are_looked_at_once_more_and_the_surer_look_is_the_answer() -> None:
+def crowd() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Small discs (96, 128), as a first look has them, not all apart, and as a second shows them, (128, 160) with its padding."""
     small = [(x, y, 3.2) for x in range(8, 124, 10) for y in range(8, 92, 10)]
     truth, merged = discs(96, 128, *small), discs(96, 128, *((x + 5 * (index % 2), y, 5) for index, (x, y, _) in enumerate(small[::2])))
+    larger = np.zeros((128, 160), np.uint16)
+    rows, columns = (((np.arange(length) + 0.5) / ENLARGED).astype(int) for length in (120, 160))
+    larger[:120] = truth[rows[:, None], columns]
+    return truth, merged, larger
+
+
+def test_small_objects_are_looked_at_once_more_and_the_surer_look_is_the_answer() -> None:
+    truth, merged, larger = crowd()
     made, seen = network(), []
 
     def look(raw: torch.Tensor) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.device]]:
         return lambda batch: (seen.append(tuple(batch.shape)), (raw, torch.device("cpu")))[1]
 
-    larger = np.zeros((128, 160), np.uint16)
-    rows, columns = (((np.arange(length) + 0.5) / ENLARGED).astype(int) for length in (120, 160))
-    larger[:120] = truth[rows[:, None], columns]
     first, pixels = made.postprocess(maps_of(merged), 96, 128, confidence=True), np.zeros((96, 128, 3), np.uint8)
     assert made.closer(first).preprocessing.fitted(96, 128) == (120, 160) and made.closer(first).module is made.module
     second = looked_closer(look(maps_of(larger)), made, first, pixels, True)
-    assert seen == [(1, 3, 128, 160)] and second.id_map.shape == second.confidence.shape == (96, 128) and matched(truth, second.id_map) == 1
+    assert second.seen == (120, 160) and seen == [(1, 3, 128, 160)] and second.id_map.shape == second.confidence.shape == (96, 128) and matched(truth, second.id_map) == 1
     assert looked_closer(look(torch.zeros(1, 4, 128, 160)), made, second, pixels, True) is second and len(seen) == 2
     # Of a picture that the network sees at half its size, small is what is small there.
     shrunk = network(longest_side=64)
@@ -189,6 +196,21 @@ def test_small_objects_are_looked_at_once_more_and_the_surer_look_is_the_answer(
     faint[0, 2] -= 8.5
     assert len((doubtful := made.postprocess(faint, 96, 128)).segments) > 50 and made.closer(doubtful) is None
     assert network(size=(3000, 4)).closer(first).preprocessing.size == (3750, 5) and network(size=(4000, 3)).closer(first) is None, "as large as may be"
+
+
+@pytest.fixture
+def crowded_model(monkeypatch: pytest.MonkeyPatch) -> tuple[Model, list[tuple[int, int]]]:
+    """A model that finds :func:`crowd` in what it is shown, and the sizes of that."""
+    _, merged, larger = crowd()
+    answers, shown = {(96, 128): maps_of(merged), (128, 160): maps_of(larger)}, []
+    monkeypatch.setattr(UNetInstance, "forward", staticmethod(lambda module, batch: (shown.append(tuple(batch.shape[-2:])), answers[shown[-1]])[1]))
+    return Model.from_network(network(), ModelSpec("crowd", None, "instance", "", "crowd", "", "folder")), shown
+
+
+def test_a_result_says_the_size_that_its_look_saw(crowded_model: tuple[Model, list[tuple[int, int]]]) -> None:
+    model, shown = crowded_model
+    result = model.predict(np.zeros((96, 128, 3), np.uint8))
+    assert result.seen == (120, 160) and shown == [(96, 128), (128, 160)] and {"postprocess", "closer"} < set(result.seconds)
 
 
 def test_objects_across_the_borders_of_tiles_are_found_once_and_whole() -> None:
