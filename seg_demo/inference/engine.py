@@ -375,7 +375,7 @@ def statistics(maps: Sequence[Tensor]) -> Tensor:
 FORWARD, FLOOR = 800, 64 << 20
 
 
-def memory_needed(network: Network, height: int, width: int, detail: str, confidence: bool) -> int:
+def memory_needed(network: Network, height: int, width: int, detail: str, confidence: bool, second: bool = False) -> int:
     """Bytes that a prediction takes above the loaded model and the decoded image: an estimate, rather too high.
 
     Args:
@@ -384,9 +384,10 @@ def memory_needed(network: Network, height: int, width: int, detail: str, confid
         width: of the image, in pixels.
         detail: ``whole`` or ``full``.
         confidence: whether it is asked for.
+        second: also for second looks, where the network takes such.
     """
     cut = plan(network, height, width) if detail == "full" else None
-    batch = math.prod(cut.grid.tile if cut else network.preprocessing.fitted(height, width)) * network.enlarged**2
+    batch = math.prod(cut.grid.tile if cut else network.preprocessing.fitted(height, width)) * (network.enlarged**2 if second else 1)
     strips = _strips(cut, len(network.labels)) if cut and not network.task.objects else 0
     # Of other channels than a person sees all are numbers of 32 bits before they are resized.
     floats = 0 if network.preprocessing.samples is None or cut else 8 * network.channels
@@ -399,11 +400,14 @@ def _strips(cut: Plan, classes: int) -> int:
     return 4 * classes * (cut.grid.overlap * wide + 6 * cut.grid.tile[0] * cut.grid.tile[1])
 
 
-def check_memory(network: Network, height: int, width: int, detail: str, confidence: bool) -> None:
+def check_memory(network: Network, height: int, width: int, detail: str, confidence: bool) -> bool:
     """Refuse an image that would not fit into the memory that is free now.
 
     Args:
         As for :func:`memory_needed`.
+
+    Returns:
+        Whether second looks fit too. Where they do not, the first is the answer: of so much memory always.
 
     Raises:
         BadImageError: it would not; the message says what size would.
@@ -411,7 +415,7 @@ def check_memory(network: Network, height: int, width: int, detail: str, confide
     free = available_memory()
     wanted = memory_needed(network, height, width, detail, confidence)
     if wanted <= free:
-        return
+        return memory_needed(network, height, width, detail, confidence, second=True) <= free
     scale = _largest_scale(network, height, width, detail, confidence, free)
     if scale is None:
         advice = Message("memory.none_fits")
@@ -562,13 +566,13 @@ def fetched(raw: Any) -> Any:
     return [fetched(part) for part in raw]
 
 
-def looked_closer(again: Forward, network: Network, result: Segmentation, pixels: np.ndarray, confidence: bool) -> Segmentation:
+def looked_closer(again: Forward | None, network: Network, result: Segmentation, pixels: np.ndarray, confidence: bool) -> Segmentation:
     """A result, or that of a second look, where the network takes one (:meth:`Network.closer`) and more of its objects are right.
 
     A score is about the chance that an object is right, so that their sum is about how many are.
 
     Args:
-        again: a batch (1, C, H, W) to the network's answer, and where it was computed.
+        again: a batch (1, C, H, W) to the network's answer, and where it was computed; None takes no second look.
         network: that gave the result.
         result: of the first look.
         pixels: uint8 (H, W, 3), RGB, or other channels: what the result is of.
@@ -577,7 +581,7 @@ def looked_closer(again: Forward, network: Network, result: Segmentation, pixels
     Returns:
         One of the two; ``seen`` is the size of the look that it is of.
     """
-    if (closer := network.closer(result)) is None:
+    if again is None or (closer := network.closer(result)) is None:
         return result
     second = closer.postprocess(again(closer.preprocess(pixels))[0], result.height, result.width, confidence)
     first, then = (sum(segment.score or 0.0 for segment in look.segments) for look in (result, second))

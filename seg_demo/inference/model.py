@@ -434,9 +434,9 @@ class NetworkRun:
         self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
     ) -> Segmentation:
         network = self.network.answering(task).with_thresholds(thresholds)
-        devices.check_memory(network, *image.shape[:2], detail, confidence)
+        second = devices.check_memory(network, *image.shape[:2], detail, confidence)
         plan = tiled.plan(network, *image.shape[:2]) if detail == "full" else None
-        with self._computing(network) as (answer, closer, seen):
+        with self._computing(network, second) as (answer, closer, seen):
             if plan is not None:
                 began = time.perf_counter()
                 result = tiled.run(plan, answer, image, confidence, report, closer)
@@ -446,15 +446,15 @@ class NetworkRun:
             return self._judged(result, seen)
 
     @contextmanager
-    def _computing(self, network: Network) -> Iterator[tuple[tiled.Forward, tiled.Closer, list[np.ndarray]]]:
-        """The network's answers, its second looks, and what its encoder says of what it was shown first; within it nothing is trained."""
+    def _computing(self, network: Network, second: bool = False) -> Iterator[tuple[tiled.Forward, tiled.Closer, list[np.ndarray]]]:
+        """The network's answers, its second looks if it may take any, and what its encoder says of what it saw first; nothing is trained within."""
         # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors).
         trained = any(parameter.requires_grad for parameter in self._parameters)
         joined = nullcontext() if (batcher := self._batcher(network)) is None else batcher.underway()
         seen: list[np.ndarray] = []
         with joined, torch.no_grad() if trained else torch.inference_mode():
             first, again = (partial(self._answer, network, batcher, statistics=kept) for kept in (seen, []))
-            yield devices.averaged(first, self._looks), partial(devices.looked_closer, again), seen
+            yield devices.averaged(first, self._looks), partial(devices.looked_closer, again if second else None), seen
 
     def bands(self, height: int, width: int, task: Task) -> int:
         """As :meth:`Model.bands`."""

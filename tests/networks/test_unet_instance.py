@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.errors import BadCheckpointError, BadImageError
 from seg_demo.core.types import LabelSet, ModelSpec
-from seg_demo.inference import tiled
+from seg_demo.inference import engine, tiled
 from seg_demo.inference.engine import looked_closer
 from seg_demo.inference.model import Model
 from seg_demo.masks.regions import Region
@@ -211,6 +212,18 @@ def test_a_result_says_the_size_that_its_look_saw(crowded_model: tuple[Model, li
     model, shown = crowded_model
     result = model.predict(np.zeros((96, 128, 3), np.uint8))
     assert result.seen == (120, 160) and shown == [(96, 128), (128, 160)] and {"postprocess", "closer"} < set(result.seconds)
+
+
+def test_where_memory_is_short_the_first_look_is_the_answer(crowded_model: tuple[Model, list[tuple[int, int]]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No picture is refused for a second look, which it may never get."""
+    model, shown = crowded_model
+    one, both = (engine.memory_needed(network(), 96, 128, "whole", False, second) for second in (False, True))
+    for free, looks in ((one, 1), (both - 1, 1), (both, 2), (one - 1, 0)):
+        monkeypatch.setattr(engine, "available_memory", lambda free=free: free)
+        shown.clear()
+        with pytest.raises(BadImageError) if not looks else nullcontext():
+            assert model.predict(np.zeros((96, 128, 3), np.uint8)).seen == [(96, 128), (120, 160)][looks - 1]
+        assert len(shown) == looks
 
 
 def test_objects_across_the_borders_of_tiles_are_found_once_and_whole() -> None:
