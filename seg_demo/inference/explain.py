@@ -84,12 +84,19 @@ def thing_at(result: Segmentation, at: tuple[int, int]) -> tuple[np.ndarray, int
 
 
 def explain(
-    run: Callable[[np.ndarray], Segmentation], network: Network, image: np.ndarray, result: Segmentation, at: tuple[int, int], report: Report | None = None
+    ask: Callable[[tuple[int, int] | None], Callable[[np.ndarray], Segmentation]],
+    network: Network,
+    image: np.ndarray,
+    result: Segmentation,
+    at: tuple[int, int],
+    report: Report | None = None,
 ) -> Explanation:
     """What the answer of a network rests on, in what it saw: the picture as small as that; of a result in full detail, a tile around the thing.
 
+    A network that takes second looks is asked for that one alone which gave the answer, of a tile for the one that has more of the thing.
+
     Args:
-        run: as for :func:`take_apart`.
+        ask: (height, width) that the network sees, None for what it would, to what :func:`take_apart` runs.
         network: that answers.
         image: uint8 (H, W, 3) or other channels, as it takes them.
         result: of them.
@@ -99,14 +106,20 @@ def explain(
         BadRequestError: as :func:`thing_at` and :func:`take_apart`.
     """
     thing = thing_at(result, at)
-    window, shown = (0, 0, result.width, result.height), image
+    window, shown, run = (0, 0, result.width, result.height), image, ask(None)
     if result.seen is None:
-        window = _tile_around(thing[0], network.tile())
-        shown = np.ascontiguousarray(image[window[1] : window[3], window[0] : window[2]])
-    elif result.seen[0] * result.seen[1] < result.width * result.height:
-        seen = network.pixels_as_seen(image)
-        # Of other channels that would be numbers on another scale.
-        shown = seen if seen.dtype == image.dtype else image
+        window = x0, y0, x1, y1 = _tile_around(thing[0], network.tile())
+        shown = np.ascontiguousarray(image[y0:y1, x0:x1])
+        if network.enlarged > 1:
+            looks = run, ask((round(network.enlarged * (y1 - y0)), round(network.enlarged * (x1 - x0))))
+            run = max(looks, key=lambda look: _answer(look(shown), thing[0][y0:y1, x0:x1], thing[1]))
+    else:
+        if network.enlarged > 1:
+            network, run = network.seeing(result.seen), ask(result.seen)
+        if result.seen[0] * result.seen[1] < result.width * result.height:
+            seen = network.pixels_as_seen(image)
+            # Of other channels that would be numbers on another scale.
+            shown = seen if seen.dtype == image.dtype else image
     return take_apart(run, shown, window, thing, at, report)
 
 

@@ -160,11 +160,7 @@ class Model:
         """Segment one image and keep every candidate, so that ``Segmentation.above`` can filter without the network.
 
         Args:
-            image: as for :meth:`predict`.
-            detail: as for :meth:`predict`.
-            confidence: as for :meth:`predict`.
-            report: as for :meth:`predict`.
-            smoothing: as for :meth:`predict`.
+            image, detail, confidence, report, smoothing: as for :meth:`predict`.
 
         Raises:
             BadImageError: not an image, or too large for the settings or the memory.
@@ -341,9 +337,12 @@ class Model:
         """
         if not isinstance(run := self._run, NetworkRun):
             raise BadRequestError("explain.no_network", id=self.spec.id)
-        picture = read(image, view=result.view, channels=self.samples)
-        task = TASKS[result.task]
-        ask = partial(run, detail="whole", confidence=task.classes, report=None, task=task, thresholds=result.thresholds)
+        picture, task = read(image, view=result.view, channels=self.samples), TASKS[result.task]
+
+        def ask(size: tuple[int, int] | None) -> Callable[[np.ndarray], Segmentation]:
+            once = run.looking(1, size, second=False)
+            return partial(once, detail="whole", confidence=task.classes, report=None, task=task, thresholds=result.thresholds)
+
         return explain(ask, run.network.answering(task), self._taken(picture)[0], result, at, report)
 
     def _task(self, options: Options) -> Task:
@@ -409,7 +408,7 @@ class RegionRun:
 
 
 class NetworkRun:
-    """A network's stages: preprocess, forward, postprocess.
+    """A network's stages: preprocess, forward, postprocess, and of some closer, the second look.
 
     Args:
         network: on the device that computes.
@@ -419,22 +418,23 @@ class NetworkRun:
     """
 
     def __init__(self, network: Network, precision: str, engine: Engine | None = None, window: float | None = None) -> None:
-        self.network, self._precision, self.engine, self._window, self._looks = network, precision, engine, window, 1
+        self.network, self._precision, self.engine, self._window, self._looks, self._second = network, precision, engine, window, 1, True
         # To go through a module's tree takes as long as decoding a small picture.
         self._parameters = tuple(network.module.parameters())
         # By the task that is answered: a network may have a module for each.
         self._batchers: dict[str, Batcher] = {}
 
-    def looking(self, looks: int) -> NetworkRun:
-        """The same run whose answers are means of so many, see :func:`seg_demo.inference.engine.averaged`."""
-        (other := copy.copy(self))._looks = looks
+    def looking(self, looks: int, size: tuple[int, int] | None = None, second: bool = True) -> NetworkRun:
+        """The same run whose answers are means of so many (:func:`seg_demo.inference.engine.averaged`), of pictures at a size or its own."""
+        (other := copy.copy(self))._looks, other._second = looks, second
+        other.network = self.network if size is None else self.network.seeing(size)
         return other
 
     def __call__(
         self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
     ) -> Segmentation:
         network = self.network.answering(task).with_thresholds(thresholds)
-        second = devices.check_memory(network, *image.shape[:2], detail, confidence)
+        second = devices.check_memory(network, *image.shape[:2], detail, confidence) and self._second
         plan = tiled.plan(network, *image.shape[:2]) if detail == "full" else None
         with self._computing(network, second) as (answer, closer, seen):
             if plan is not None:

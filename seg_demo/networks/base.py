@@ -360,6 +360,10 @@ class Network(ABC):
         """
         return self.postprocess(raw, *inside, confidence)
 
+    def seeing(self, size: tuple[int, int]) -> Self:
+        """The network, weights shared, as it sees every picture at (height, width) in pixels; for those that preprocess by their rule alone."""
+        return replace(self, preprocessing=replace(self.preprocessing, size=size, shortest_side=None, longest_side=None))
+
     def closer(self, result: Segmentation) -> Self | None:
         """The network as it looks at a picture once more, larger, weights shared, where what it found shows that this may pay; else None.
 

@@ -3,20 +3,19 @@
 After Scherr et al. 2020 (PLoS ONE 15(12), e0243219), who won cell tracking challenges with it, the network learns for every pixel its class,
 the distance to the edge of its object in shares of the largest one there, so that small and large objects look alike, and, as the U-Net paper
 (Ronneberger et al. 2015) has it, the thin line along which objects meet. Where the distance peaks and no line runs is the middle of an object;
-from there a seeded watershed floods what is foreground. Touching things come apart that the boxes of a detector lose, any number of them is
-as fast as one, and the convolutions are a plain U-Net's. (Vectors, as Cellpose has them, hold winding shapes together better, but have to be
-followed pixel by pixel for many steps, which costs a processor more than the network does.)
+from there a seeded watershed floods what is foreground. Touching things come apart that the boxes of a detector lose, their number takes hardly any
+time, and the convolutions are a plain U-Net's. (Vectors, as Cellpose has them, hold winding shapes together better, but have to be followed pixel
+by pixel for many steps, which costs a processor more than the network does.)
 
 The last layers' maps are half as fine as the pixels that the network sees, so that of small neighbours it takes two for one. A picture, or a tile
 of it, in which the first look finds small things is therefore looked at once more, a quarter larger, and whichever look expects more of its objects
-to be right is the answer. Bilinear, because noise that is interpolated more sharply is taken for seams; at twice the size, other than what it
-learnt from, more things fall to pieces than come apart.
+to be right is the answer: many small ones take about two and a half times as long as few or large ones. Bilinear, because noise that is interpolated
+more sharply is taken for seams; at twice the size, other than what it learnt from, more things fall to pieces than come apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -210,9 +209,7 @@ class UNetInstance(Network, family="unet-instance"):
         if shrunk * np.count_nonzero(result.id_map) > count * np.pi / 4 * SMALL**2:
             return None
         size = round(ENLARGED * rows), round(ENLARGED * columns)
-        if max(size) > MAX_NETWORK_SIDE:
-            return None
-        return replace(self, preprocessing=replace(self.preprocessing, size=size, shortest_side=None, longest_side=None))
+        return None if max(size) > MAX_NETWORK_SIDE else self.seeing(size)
 
     def optimise(self, device: torch.device) -> None:
         """As the U-Net's."""

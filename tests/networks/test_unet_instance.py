@@ -214,6 +214,24 @@ def test_a_result_says_the_size_that_its_look_saw(crowded_model: tuple[Model, li
     assert result.seen == (120, 160) and shown == [(96, 128), (128, 160)] and {"postprocess", "closer"} < set(result.seconds)
 
 
+def test_an_explanation_asks_the_look_that_gave_the_answer(crowded_model: tuple[Model, list[tuple[int, int]]]) -> None:
+    """Of the second look's objects too, which the first has not apart; in full detail, of a tile, likewise."""
+    model, shown = crowded_model
+    picture = np.zeros((96, 128, 3), np.uint8)
+    result = model.predict(picture)
+    small = min(range(len(result.segments)), key=lambda index: np.count_nonzero(result.mask_of(index)))
+    at = [int(value) for value in np.argwhere(result.id_map == result.ids[small])[0][::-1]]
+    for answer, tried in ((result, 0), (replace(result, seen=None), 1)):
+        shown.clear()
+        found = model.explain(picture, answer, at)
+        assert found.score > 0.5 and shown.count((96, 128)) == tried and shown.count((128, 160)) > 3
+    first = model._run.looking(1, second=False)(picture, "whole", False, None, model._run.network.task, {})
+    shown.clear()
+    number = int(first.ids[0])
+    model.explain(picture, first, [int(value) for value in np.argwhere(first.id_map == number)[0][::-1]])
+    assert set(shown) == {(96, 128)}
+
+
 def test_where_memory_is_short_the_first_look_is_the_answer(crowded_model: tuple[Model, list[tuple[int, int]]], monkeypatch: pytest.MonkeyPatch) -> None:
     """No picture is refused for a second look, which it may never get."""
     model, shown = crowded_model
