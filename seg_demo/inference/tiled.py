@@ -137,14 +137,14 @@ class Tiles:
     def _crop(self, window: Window) -> np.ndarray:
         """A tile's pixels; what lies outside the image mirrors it, as the padding of a whole image does.
 
-        For detectors it has the mean colour, in which there is nothing to detect: a mirrored object would be one more. Of maps only what lies in
-        the image is read, and beside a bare ground, darker or brighter than all that the image shows, objects are lost.
+        Only objects in the image count. Beside a bare ground, darker or brighter than all that the image shows, they would be lost. Where an
+        answer has few queries, each mirrored object would take one: there it is the mean colour.
         """
         part = self._image[window.top : window.bottom, window.left : window.right]
         missing = window.bottom - window.top - part.shape[0], window.right - window.left - part.shape[1]
         if not any(missing):
             return part
-        if not ((network := self._plan.network).task.objects and network.scales_tiles):
+        if (network := self._plan.network).mirrors or not network.task.objects:
             return np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
         color = np.rint(np.array(network.preprocessing.mean) * 255).astype(np.uint8)
         tile = np.broadcast_to(color, (window.bottom - window.top, window.right - window.left, 3)).copy()

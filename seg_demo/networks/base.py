@@ -101,6 +101,7 @@ class Network(ABC):
         forward_with_maps: as :meth:`forward`, with a list of the encoder's maps (B, C, h, w), the largest left out, by which pictures
             are told apart that are unlike those that it learnt from; None where it has none.
         scales_tiles: a picture of any size is scaled to the size of its tile, as detectors do, so that smaller tiles are no use.
+        mirrors: in a tile of objects, what lies outside the picture mirrors it; not where mirrored ones would take from few queries.
         averages: the mean of its answers to a picture and to its mirror images is an answer too.
         enlarged: how many times as high and wide a second look (:meth:`closer`) shows a picture at most.
         channels_option: key of ``options`` that says how many channels it takes; None where it always takes red, green and blue.
@@ -120,6 +121,7 @@ class Network(ABC):
     training: ClassVar[TrainingDefaults | None] = None
     forward_with_maps: ClassVar[Callable[[nn.Module, Tensor], tuple[Any, list[Tensor]]] | None] = None
     scales_tiles: ClassVar[bool] = False
+    mirrors: ClassVar[bool] = True
     channels_option: ClassVar[str | None] = None
     averages: ClassVar[bool] = False
     enlarged: ClassVar[float] = 1.0

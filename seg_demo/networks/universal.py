@@ -77,6 +77,7 @@ class ClassQueries(Network):
     order: ClassVar[Order] = Order()
     thresholds: ClassVar[Thresholds] = Thresholds()
     scales_tiles: ClassVar[bool] = True
+    mirrors: ClassVar[bool] = False
     none_rows: ClassVar[int] = 1
     output_names: ClassVar[tuple[str, str]] = ("class_queries_logits", "masks_queries_logits")
     sizes_stay_open: ClassVar[bool] = False

@@ -13,6 +13,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
 from seg_demo.core.types import Segmentation, tight_box
+from seg_demo.inference import tiled
 from seg_demo.masks.instances import cropped
 from seg_demo.networks import maskrcnn
 from seg_demo.networks.base import Network
@@ -185,6 +186,20 @@ def test_objects_of_a_tile_that_reaches_beyond_the_picture_lie_where_they_are(ch
         assert len(expected) > 3 and [segment.box for segment in result.segments] == [segment.box for segment in expected]
         assert all(np.array_equal(one.mask, other.mask) for one, other in zip(result.segments, expected, strict=True))
         assert result.id_map.shape == result.confidence.shape == inside
+
+
+def test_a_tile_of_a_thin_picture_mirrors_it_beyond(checkpoint: Network) -> None:
+    """On a bare ground fewer of its objects were found; and what is found in the mirror does not count."""
+    image, seen = image_of(40, 400), []
+
+    def answer(batch: torch.Tensor) -> tuple[Any, torch.device]:
+        seen.append(batch)
+        return MaskRcnn.forward(checkpoint.module, batch), torch.device("cpu")
+
+    with torch.inference_mode():
+        result = tiled.run(tiled.plan(checkpoint, 40, 400), answer, image)
+    assert torch.equal(seen[0][..., 40:79, :], seen[0][..., :39, :].flip(-2)) and result.segments and result.id_map.shape == (40, 400)
+    assert all(segment.box[3] <= 40 and segment.mask.any() for segment in result.segments)
 
 
 def test_training_sees_crops_at_their_own_size(checkpoint: Network) -> None:
