@@ -144,7 +144,7 @@ class Tiles:
         missing = window.bottom - window.top - part.shape[0], window.right - window.left - part.shape[1]
         if not any(missing):
             return part
-        if (network := self._plan.network).mirrors or not network.task.objects:
+        if not (network := self._plan.network).task.objects or network.mirrors:
             return np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
         color = np.rint(np.array(network.preprocessing.mean) * 255).astype(np.uint8)
         tile = np.broadcast_to(color, (window.bottom - window.top, window.right - window.left, 3)).copy()
