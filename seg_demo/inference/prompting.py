@@ -45,8 +45,6 @@ MOST_GUESSES = 400
 # An object of fewer cells of the embedding than this, along its longer side, is looked at closely: in a square that is larger than it by
 # this factor, and not smaller than this share of what the network takes. A session keeps as many close looks.
 FEW_CELLS, SURROUNDINGS, LEAST_LOOK, CLOSE_LOOKS = 4, 8, 0.25, 2
-# What a network is warmed by: uint8 (64, 64, 3), from dark to light, of which a click is looked at twice.
-WARMING = np.repeat(np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)[..., None], 3, axis=2)
 # A session that nobody has asked for so long is closed.
 SESSION_SECONDS = 900.0
 
@@ -78,7 +76,6 @@ class PromptRun:
 
     def __init__(self, network: PromptNetwork, precision: str, engine: engine.Engine | None = None) -> None:
         self.network, self._precision, self.engine = network, precision, engine
-        self._warming, self._warm = threading.Lock(), False
         if engine is not None:
             network.compiled = engine
 
@@ -120,19 +117,6 @@ class PromptRun:
             raise BadImageError("memory.not_enough", width=width, height=height, id=spec.id) from error
         requests.check()
         return Session(self, spec, picture, embedding, time.perf_counter() - began, closer=embed is None)
-
-    def warm(self) -> None:
-        """Answer once about a small picture of nothing, so that somebody's first click finds memory laid out, kernels chosen and, a moment later,
-        the compiled form. Done once; whoever comes meanwhile does not wait for it, nor keep others from clicking. A network with an encoder of
-        pictures has that by the first picture, before anybody can click."""
-        if self.network.heavy_look or self._warm or not self._warming.acquire(blocking=False):
-            return
-        try:
-            if not self._warm:
-                self.open(Picture(WARMING), ModelSpec("", None, INSTANCE.name, self.network.name, "", "", "folder")).answer(self.network.trials)
-            self._warm = True
-        finally:
-            self._warming.release()
 
     def embed(self, pixels: np.ndarray) -> Any:
         """The embedding of a picture, or of a part of one, computed here.
@@ -179,10 +163,6 @@ class Session:
     def size(self) -> tuple[int, int]:
         """(height, width) of the picture in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
-
-    def warm(self) -> None:
-        """As :meth:`PromptRun.warm`."""
-        self._run.warm()
 
     @property
     def embedding(self) -> Any:

@@ -78,7 +78,6 @@ def click(image: Any, model: Any, prompt: Any, page: Any, preview: Any = "", req
         return {"gone": True}
     with predictor().prompting(path, model, who=session_of(page)) as session:
         if not shown:
-            session.warm()
             return {}
         result, language = session.answer(shown, closer=not preview), language_of(request)
         coarse = bool(preview) and any(session.is_small(segment.box) for segment in result.segments)
@@ -113,7 +112,7 @@ def models(language: str) -> list[dict[str, Any]]:
 
 
 def prepare() -> None:
-    """Have the model loaded and warm that the tool begins with, for somebody who has opened the tab and has no picture there yet; if it is one of
+    """Have the model loaded that the tool begins with, for somebody who has opened the tab and has no picture there yet; if it is one of
     those that come with the demo, for nobody has chosen what would have to be fetched. What goes wrong is said to whoever clicks."""
     with suppress(gr.Error):
         in_words(_prepare, "prepare")()
@@ -122,8 +121,9 @@ def prepare() -> None:
 def _prepare() -> None:
     first = next((row["id"] for row in models("en") if networks.CLICKS in row["prompts"]), None)
     if first is not None and catalog.resolve(first, local_folders=False).source == "bundled":
-        with predictor().prompting(NOTHING, first) as session:
-            session.warm()
+        # No more than loading: an answer would order the compiled form, which is then made while somebody clicks for the first time.
+        with predictor().prompting(NOTHING, first):
+            pass
 
 
 @or_the_sentence
@@ -164,7 +164,7 @@ def click_tab(tab: gr.Tab) -> None:
     """Build the tab in the current Blocks.
 
     Args:
-        tab: with which the model is made ready.
+        tab: with which the model is loaded.
     """
     tab.select(prepare, None, None, **UNQUEUED)
     gr.Markdown(t("click_lead"), elem_classes="lead")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -295,31 +293,6 @@ def test_a_first_click_is_looked_at_from_afar_and_from_near(folder):
     assert torch.equal(alone.logits["logits"], beside.logits["logits"]) and torch.equal(alone.logits["frame"], beside.logits["frame"])
     (x0, y0, x1, y1), before = seen[0]
     assert before is not None and x0 < 100 and y0 < 100 and x1 > 300 and y1 > 250 and (x1 - x0) < 400, "a box says where and how large it is"
-
-
-def test_it_is_warmed_once_nobody_else_waits_and_nothing_is_kept_of_it(folder, picture, monkeypatch):
-    asked, gate, candidates = [], threading.Event(), CLICK.candidates
-
-    def counted(self, embedding, *arguments):
-        asked.append(embedding[0].shape[:2])
-        gate.wait(10)
-        return candidates(self, embedding, *arguments)
-
-    monkeypatch.setattr(CLICK, "candidates", counted)
-    model, done = load_model(str(folder)), []
-    with model.prompt(picture) as session, model.prompt(picture) as other:
-        before = session.nbytes
-        thread = threading.Thread(target=lambda: (session.warm(), done.append(1)))
-        thread.start()
-        while not asked:
-            time.sleep(0.01)
-        other.warm()
-        assert not done, "they need not wait"
-        gate.set()
-        thread.join()
-        assert asked == [(64, 64)] and done and session.nbytes == before
-        session.warm()
-        assert len(asked) == 1
 
 
 def test_what_is_dim_is_brightened_before_the_network_sees_it():

@@ -299,17 +299,16 @@ def test_the_page_is_told_which_models_answer_prompts(client):
     assert "/prompt" in names and not {"/click", "/click_models", "/click_ends"} & set(names)
 
 
-def test_whoever_opens_the_tab_has_the_model_of_the_demo_made_ready_and_nothing_fetched(client, served, monkeypatch):
-    monkeypatch.setattr(Session, "warm", lambda session: warmed.append(session.spec.key))
-    for menu, ready in (("unet-cells, click", ["click"]), ("unet-cells", [])):
-        warmed: list[str] = []
+def test_whoever_opens_the_tab_has_the_model_of_the_demo_loaded_and_nothing_fetched(client, served, monkeypatch):
+    monkeypatch.setattr(Session, "answer", lambda *_: pytest.fail("its compiled form would be made while somebody clicks for the first time"))
+    for menu, ready in (("unet-cells, click", 1), ("unet-cells", 0)):
         monkeypatch.setenv("SEG_DEMO_MODELS", menu)
         settings.cache_clear()
         own = Predictor(Settings())
         monkeypatch.setattr(click_tab, "predictor", lambda own=own: own)
         served.requests.clear()
         click_tab.prepare()
-        assert warmed == ready and own.state["models"] == len(ready) and own.state["sessions"] == 0 and not served.requests, menu
+        assert own.state["models"] == ready and own.state["sessions"] == 0 and not served.requests, menu
     monkeypatch.undo()
     settings.cache_clear()
     wired = [fn for fn in client.config["dependencies"] if ["select"] == [event for _, event in fn["targets"]] and not fn["queue"]]
