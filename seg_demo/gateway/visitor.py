@@ -27,6 +27,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -123,6 +124,40 @@ def _is_here(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
+
+
+# What gradio's login routes import; a Space installs them with gradio[oauth].
+_NEEDED = ("authlib", "itsdangerous")
+
+
+def login_offered() -> bool:
+    """Whether visitors can log in to the Hub here: on a Space with ``hf_oauth: true``; elsewhere the button stops the launch."""
+    return bool(os.environ.get("SPACE_ID") and os.environ.get("OAUTH_CLIENT_ID")) and all(map(find_spec, _NEEDED))
+
+
+def token_for(typed: object, login: gr.OAuthToken | None, request: gr.Request) -> str | None:
+    """The token to push with; used and passed on, kept nowhere.
+
+    Args:
+        typed: what the visitor typed into the box of the token.
+        login: of the visitor, where they are logged in.
+        request: of the visitor.
+
+    Returns:
+        The typed token, else that of the login; None for the login of this machine, which only who sits at it may use.
+
+    Raises:
+        BadRequestError: there is none.
+    """
+    if isinstance(typed, str) and typed.strip():
+        return typed.strip()
+    if login is not None and login.token:
+        return login.token
+    if not os.environ.get("SPACE_ID") and at_this_machine(request):
+        return None
+    if login_offered():
+        raise BadRequestError("login.use_button_or_token")
+    raise BadRequestError("login.type_a_token")
 
 
 def address_of(scope: dict[str, Any]) -> str | None:

@@ -31,10 +31,9 @@ from seg_demo.outputs.batch import RUN, SHEET, ForTools, Summary, pack, picture_
 from seg_demo.outputs.export import measured_columns
 from seg_demo.outputs.measurements import UNITS, PixelSize, measure, pixel_of
 from seg_demo.ui import menu
-from seg_demo.ui.components import Choice, Either, Outcome, Slider, detail_box, language_of, looks_box, outcome, reporting, run_dock, t, words
+from seg_demo.ui.components import Choice, Either, Outcome, Slider, ViewStrip, detail_box, follow_file, language_of, looks_box, outcome, reporting, run_dock, t, view_in, words
 from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.results import TOOLS, CachedResult, Result, preview_of
-from seg_demo.ui.view_strip import ViewStrip, follow, view_in
 
 SHOWN_ROWS = 60
 FEW_FAULTS = 3
@@ -113,7 +112,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
             with gr.Column(elem_classes="outcome", elem_id="batch-one"):
                 shown = outcome("batched", INSTANCE, correctable=True)
             table = gr.HTML("", elem_id="batch-table")
-    follow(strip, files)
+    follow_file(strip, files)
     began = run.click(lambda: (gr.Button(interactive=False), gr.Button(visible=True)), None, [run, stop], **UNQUEUED)
     ended = began.then(
         run_batch, [files, model, threshold, pixel, unit, strip, formats, detail, looks], [status, download, sheet, table], api_name="batch",

@@ -25,11 +25,10 @@ from seg_demo.gateway.visitor import Upload, store_bytes, uploaded
 from seg_demo.serving import catalog
 from seg_demo.ui import menu
 from seg_demo.ui.api import Words
-from seg_demo.ui.components import examples, image_box, language_of, reporting, t
+from seg_demo.ui.components import ViewStrip, examples, follow_file, image_box, language_of, reporting, t, viewed
 from seg_demo.ui.correct_tab import sentence_of
 from seg_demo.ui.editor import Document, MaskEditor, Refusal, drawn_result, forget
 from seg_demo.ui.results import kinds, make_file
-from seg_demo.ui.view_strip import ViewStrip, follow, viewed
 
 # A page names itself with a number that it draws.
 PAGE = re.compile(r"[A-Za-z0-9_-]{16,64}")
@@ -182,7 +181,7 @@ def click_tab(tab: gr.Tab) -> None:
             link = gr.DownloadButton("", elem_id="click-file", elem_classes="download-link")
             drawing = gr.JSON(visible=False)
     limits = {"api_visibility": "private", "show_progress_on": editor, **work_limits()}
-    chosen = follow(strip, photo)
+    chosen = follow_file(strip, photo)
     photo.change(viewed(open_picture), [photo, strip], editor, **limits)
     # A picture that has been drawn on stays until the editor has asked.
     chosen.success(viewed(open_picture), [photo, strip], editor, trigger_mode="always_last", **limits)

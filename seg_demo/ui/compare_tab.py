@@ -49,9 +49,8 @@ from seg_demo.masks.compare import (
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import cell
 from seg_demo.ui import menu
-from seg_demo.ui.components import Slider, detail_box, image_box, language_of, looks_box, plain_files, run_dock, served_file, t, words
+from seg_demo.ui.components import Slider, ViewStrip, detail_box, follow_file, image_box, language_of, looks_box, plain_files, run_dock, served_file, t, with_view, words
 from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
-from seg_demo.ui.view_strip import ViewStrip, follow, with_view
 
 if TYPE_CHECKING:
     from seg_demo.inputs.images import Picture
@@ -96,7 +95,7 @@ def compare_tab(tab: gr.Tab) -> None:
                 listed = gr.DownloadButton(t("compare_csv"), visible=False, size="sm", elem_id="compare-csv")
                 drawn = gr.DownloadButton(t("compare_png"), visible=False, size="sm", elem_id="compare-png")
     menu.follow(tab, models, *menu.learnt())
-    follow(strip, photo)
+    follow_file(strip, photo)
     done = run.click(
         run_compare, [photo, models, threshold, truth, strip, detail, looks], [viewer, table, listed, drawn], api_name="compare",
         api_visibility="undocumented", show_progress_on=viewer, **work_limits(),

@@ -1,12 +1,11 @@
-"""What the tabs share: the image box on the left; viewer, downloads and the session's result on the right; dropdown, slider, theme, words.
+"""What the tabs share: the image box on the left; viewer, the strip above it, downloads and the session's result on the right; dropdown, slider, words.
 
 The viewer is a ``gr.HTML`` subclass in plain files that composites one picture and one id map in the browser.
 
 Hover, opacity, outlines, before/after, hiding classes, zoom and pan never ask the server. The template contains no
 expressions, so gradio renders it once and the script keeps its canvases from result to result.
 
-What our components have in common stands in functions, not in a base class: gradio draws a component as its first base. The theme
-has one accent, quiet neutrals, system fonts (nothing is fetched from elsewhere), light and dark.
+What our components have in common stands in functions, not in a base class: gradio draws a component as its first base.
 
 The page's words, in English and Chinese, are those of the tables of :mod:`seg_demo.core.errors` under ``page.``. Static texts are
 translated in the browser by ``gr.I18n``; what the server writes later (about a model, for example) follows the request's ``Accept-Language``, which browsers send
@@ -16,10 +15,10 @@ for the same setting. The viewer carries its own words.
 from __future__ import annotations
 
 import html
-import os
+import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
+from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +26,12 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.i18n import I18nData
 
-from seg_demo.core import DETAILS, LANGUAGES, LOOKS, BadRequestError, Options, Report, SegDemoError, in_language, table
-from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
-from seg_demo.gateway.visitor import Photo, at_this_machine, language_of, refused, spoken, store_bytes
-from seg_demo.ui.results import TOOLS, Result, Units, kinds, make_file, make_for_tool, measurements_value, viewer_doubt, viewer_value, viewer_why
+from seg_demo.core import ALL, DETAILS, LANGUAGES, LOOKS, BadRequestError, Options, Picture, Report, SegDemoError, in_language, table
+from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
+from seg_demo.gateway.visitor import Files, Photo, Upload, language_of, refused, spoken, store_bytes
+from seg_demo.inputs.images import look
+from seg_demo.outputs.measurements import PixelSize
+from seg_demo.ui.results import TOOLS, Result, Units, kinds, make_file, make_for_tool, measurements_value, preview_of, viewer_doubt, viewer_value, viewer_why
 
 if TYPE_CHECKING:
     from seg_demo.core import Task
@@ -440,98 +441,159 @@ class MeasurementTable(gr.HTML):
         return {"type": "object", "description": "measurements of one result"}
 
 
+# Windows of Hounsfield units that radiologists look at a CT through: black and white.
+CT_WINDOWS = {"soft": (-160.0, 240.0), "lung": (-1350.0, 150.0), "bone": (-500.0, 1300.0), "brain": (0.0, 80.0)}
+# Channels that can be chosen; of more, the first ones.
+MOST_CHANNELS = 512
+
+
+class ViewStrip(gr.HTML):
+    """The strip above a viewer, for files of microscopes, scanners and satellites alone: which page, channels and intensities are looked at.
+
+    In the browser it keeps the ``view`` of the API, in the very same JSON, as the value that handlers receive (``{"of": path, "view": {...}}``, by
+    :func:`viewed`), and asks for the picture with every change, by its event ``select``; nothing is segmented before that is asked for. What it shows is
+    the answer of :func:`shown_as`: what there is to choose from in the file, how its values are distributed, and the picture.
+
+    Args:
+        kind: where the picture is shown: ``viewer``, above which it stands; ``alone``, in the strip; or ``elsewhere``, by whoever follows it.
+        pages: whether all pages can be chosen, each of which gets a result.
+    """
+
+    def __init__(
+        self, value: dict[str, Any] | None = None, *, kind: str = "viewer", pages: bool = False, elem_id: str | None = None, render: bool = True
+    ) -> None:
+        files = plain_files("strip", ("viewer_text.js", "strip_histogram.js", "strip.js"))
+        super().__init__(value=value, kind=kind, pages=pages, **files, elem_id=elem_id, elem_classes="strip", render=render)
+
+    def postprocess(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The value, its picture as a file that has an address.
+
+        Args:
+            value: of :func:`shown_as`.
+        """
+        if value is None or "picture" not in value:
+            return value
+        return {**value, "picture": served_file(self, value["picture"], "view.jpg")}
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON schema of the value."""
+        return {"type": "object", "description": "what of a file is looked at"}
+
+
+def follow_file(strip: ViewStrip, source: Photo | Files) -> gr.events.Dependency:
+    """Let a strip show what the file of a box offers, and anew whatever is chosen in it.
+
+    Returns:
+        The event of a choice, for whoever shows it elsewhere.
+    """
+    limits: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "views", "trigger_mode": "always_last", **QUIET}
+    source.change(first_look, source, strip, **limits)
+    # Of what is asked meanwhile gradio asks the last, but with the data of the first: the browser says what is held by then.
+    held = f"(source, sent) => [source, document.querySelector('#{strip.elem_id} .vs')?.held?.() ?? sent]"
+    return strip.select(look_again, [source, strip], strip, js=held, **limits)
+
+
+def first_look(source: Upload | Sequence[str] | None) -> dict[str, Any] | None:
+    """What a strip is told of a new file, of several the first that is no photograph; None where there is none, or none can be read: what runs
+    on it says why."""
+    for path in _paths(source):
+        try:
+            if (value := look_at_view(path, None)) is not None:
+                return {"of": str(path), "ask": 0, **value}
+        except gr.Error:
+            continue
+    return None
+
+
+def look_again(source: Upload | Sequence[str] | None, sent: object) -> Any:
+    """What a strip is told of the view that it holds; of one that the file does not have, why not."""
+    asked = sent if isinstance(sent, dict) else {}
+    path = next((path for path in _paths(source) if str(path) == asked.get("of")), None)
+    if path is None:
+        return gr.skip()
+    told, view = {"of": str(path), "ask": asked.get("ask")}, view_in(sent)
+    try:
+        # Of all pages the one is shown that the file would show.
+        value = look_at_view(path, {**view, "page": None} if isinstance(view, dict) and view.get("page") == ALL else view)
+    except gr.Error as error:
+        return {**told, "why": html.unescape(str(error.message))}
+    return gr.skip() if value is None else told | value
+
+
+def _paths(source: Upload | Sequence[str] | None) -> list[Path]:
+    if source is None:
+        return []
+    return [source.path] if isinstance(source, Upload) else [Path(path) for path in source if not str(path).lower().endswith(".zip")]
+
+
+@in_words
+def look_at_view(path: Path, view: object) -> dict[str, Any] | None:
+    with rendering():
+        picture = look(path, view)
+        return None if picture is None else shown_as(picture)
+
+
+def shown_as(picture: Picture) -> dict[str, Any]:
+    """What a strip shows.
+
+    Args:
+        picture: of :func:`seg_demo.inputs.images.look`.
+
+    Returns:
+        ``size`` ([width, height]), ``bits``, ``counts`` (of pages, points in time, planes in depth), ``channels`` (names), ``view`` (complete, as in
+        the API), ``windows`` (name → black and white; ``dicom`` for each that the file states), ``ends`` and ``histogram`` (of
+        :class:`seg_demo.core.picture.Distribution`, or None), ``empty`` (a sentence where the view holds no data, or None), ``pixel_size``, ``unit``, ``crs`` and ``metres`` (sides of a pixel, or None), and ``picture``, a JPEG.
+    """
+    stack, found, calibration = picture.stack, picture.distribution, picture.calibration
+    windows = [["dicom", *ends] for ends in stack.windows]
+    if calibration is not None and (calibration.series or {}).get("Modality") == "CT":
+        windows += [[name, *ends] for name, ends in CT_WINDOWS.items()]
+    size = None if calibration is None else PixelSize.stated(calibration.pixel_size, calibration.unit)
+    return {
+        "size": list(picture.pixels.shape[1::-1]), "bits": stack.bits, "counts": {"page": stack.pages, "t": stack.t, "z": stack.z},
+        "channels": list(picture.channels[:MOST_CHANNELS]), "view": picture.view.to_dict(), "windows": windows,
+        "ends": None if found is None else [list(pair) for pair in found.ends],
+        "histogram": None if found is None else {"low": found.low, "high": found.high, "counts": [list(counts) for counts in found.counts]},
+        "empty": next((spoken(note) for note in picture.notes if note.key == "views.nothing_here"), None),
+        **({} if calibration is None else calibration.to_dict()), "metres": None if size is None else list(size.within("m").sides),
+        "picture": preview_of(picture.pixels),
+    }  # fmt: skip
+
+
+def view_in(sent: object) -> object:
+    """The view that a strip holds, or that a client sent without one, as :meth:`seg_demo.core.picture.View.parse` takes it; None where nothing was
+    chosen."""
+    return sent.get("view") if isinstance(sent, dict) and "of" in sent else sent
+
+
+def with_view(upload: Upload | None, sent: object) -> Upload | None:
+    """An upload with the view that a strip holds for it, or that a client sent without a strip around it; a strip that still holds what was
+    chosen for another file says nothing."""
+    others = isinstance(sent, dict) and "of" in sent and upload is not None and sent["of"] != str(upload.path)
+    return upload if upload is None or others else replace(upload, view=view_in(sent))
+
+
+def viewed(handler: Callable[..., Any], place: int = 0) -> Callable[..., Any]:
+    """A handler of an upload, for events with a strip as the input after it: the upload comes :func:`with_view`.
+
+    Args:
+        handler: of the upload.
+        place: of the upload among its inputs.
+    """
+
+    @wraps(handler)
+    def answer(*arguments: Any, **named: Any) -> Any:
+        before, (upload, sent, *after) = arguments[:place], arguments[place:]
+        return handler(*before, with_view(upload, sent), *after, **named)
+
+    # gradio finds what it has to add (progress, the request) by its place among the parameters.
+    parameters = list(inspect.signature(handler).parameters.values())
+    parameters.insert(place + 1, inspect.Parameter("sent", inspect.Parameter.POSITIONAL_OR_KEYWORD))
+    answer.__signature__ = inspect.Signature(parameters)
+    return answer
+
+
 STATIC = Path(__file__).parent / "static"
-
-ACCENT = gr.themes.Color(
-    name="accent", c50="#eefaf7", c100="#d5f2eb", c200="#aee4d9", c300="#7bd0c1", c400="#48b5a4", c500="#2a988a",
-    c600="#0f766e", c700="#155e58", c800="#164b47", c900="#163f3c", c950="#072523",
-)  # fmt: skip
-NEUTRAL = gr.themes.Color(
-    name="neutral", c50="#f8f8f6", c100="#f1f1ee", c200="#e3e3df", c300="#cfcfca", c400="#a3a49f", c500="#757771",
-    c600="#565953", c700="#3d403c", c800="#262926", c900="#191c1a", c950="#111312",
-)  # fmt: skip
-SANS = (
-    "Inter",
-    "ui-sans-serif",
-    "system-ui",
-    "Segoe UI",
-    "PingFang SC",
-    "Microsoft YaHei",
-    "Noto Sans CJK SC",
-    "sans-serif",
-)
-MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
-
-
-def theme() -> gr.themes.Base:
-    """The theme; colours reach the viewer as gradio's CSS variables."""
-    return gr.themes.Base(
-        primary_hue=ACCENT,
-        secondary_hue=ACCENT,
-        neutral_hue=NEUTRAL,
-        radius_size=gr.themes.sizes.radius_md,
-        text_size=gr.themes.sizes.text_md,
-        font=SANS,
-        font_mono=MONO,
-    ).set(
-        body_background_fill="*neutral_50",
-        body_background_fill_dark="*neutral_950",
-        body_text_color="*neutral_900",
-        body_text_color_dark="*neutral_100",
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_400",
-        background_fill_primary="white",
-        background_fill_primary_dark="*neutral_900",
-        background_fill_secondary="*neutral_100",
-        background_fill_secondary_dark="*neutral_800",
-        border_color_primary="*neutral_200",
-        border_color_primary_dark="*neutral_700",
-        color_accent="*primary_600",
-        block_background_fill="white",
-        block_background_fill_dark="*neutral_900",
-        block_border_width="1px",
-        block_shadow="none",
-        block_label_background_fill="transparent",
-        block_label_background_fill_dark="transparent",
-        block_label_border_width="0px",
-        block_title_text_weight="600",
-        block_title_text_color="*neutral_900",
-        block_title_text_color_dark="*neutral_100",
-        block_info_text_color="*neutral_600",
-        block_info_text_color_dark="*neutral_400",
-        input_background_fill="white",
-        input_background_fill_dark="*neutral_900",
-        # The base theme's fields have no border: on a white block nobody sees where to type.
-        input_border_width="1px",
-        input_border_color="*neutral_300",
-        input_border_color_dark="*neutral_700",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_dark="*primary_500",
-        button_primary_background_fill_hover_dark="*primary_400",
-        button_primary_text_color="white",
-        button_primary_text_color_dark="*neutral_950",
-        button_secondary_background_fill="white",
-        button_secondary_background_fill_hover="*neutral_100",
-        button_secondary_background_fill_dark="*neutral_900",
-        button_secondary_background_fill_hover_dark="*neutral_800",
-        button_secondary_border_color="*neutral_300",
-        button_secondary_border_color_dark="*neutral_700",
-        button_border_width="1px",
-        slider_color="*primary_600",
-        slider_color_dark="*primary_400",
-    )
-
-
-def head() -> str:
-    """What goes into the document's head: the page's own script, and styles that gradio's ``css`` cannot hold."""
-    script, frame = ((STATIC / name).read_text(encoding="utf-8") for name in ("page.js", "frame.css"))
-    return f"<style>{frame}</style><script>{script}</script>"
-
-
-def stylesheet() -> str:
-    """The page's own CSS."""
-    return (STATIC / "page.css").read_text(encoding="utf-8")
 
 
 def plain_files(name: str, scripts: Sequence[str]) -> dict[str, Any]:
@@ -563,40 +625,6 @@ def served_file(component: Block, data: bytes, name: str) -> dict[str, Any]:
 
 def _read(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
-
-
-# What gradio's login routes import; a Space installs them with gradio[oauth].
-_NEEDED = ("authlib", "itsdangerous")
-
-
-def login_offered() -> bool:
-    """Whether visitors can log in to the Hub here: on a Space with ``hf_oauth: true``; elsewhere the button stops the launch."""
-    return bool(os.environ.get("SPACE_ID") and os.environ.get("OAUTH_CLIENT_ID")) and all(map(find_spec, _NEEDED))
-
-
-def token_for(typed: object, login: gr.OAuthToken | None, request: gr.Request) -> str | None:
-    """The token to push with; used and passed on, kept nowhere.
-
-    Args:
-        typed: what the visitor typed into the box of the token.
-        login: of the visitor, where they are logged in.
-        request: of the visitor.
-
-    Returns:
-        The typed token, else that of the login; None for the login of this machine, which only who sits at it may use.
-
-    Raises:
-        BadRequestError: there is none.
-    """
-    if isinstance(typed, str) and typed.strip():
-        return typed.strip()
-    if login is not None and login.token:
-        return login.token
-    if not os.environ.get("SPACE_ID") and at_this_machine(request):
-        return None
-    if login_offered():
-        raise BadRequestError("login.use_button_or_token")
-    raise BadRequestError("login.type_a_token")
 
 
 __all__ = ["I18N", "SPOKEN", "WORDS", "language_of", "spoken", "t", "task_words", "words"]

@@ -37,7 +37,7 @@ from seg_demo.inputs.images import read
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu
 from seg_demo.ui.batch_tab import FILE_TYPES, BatchTab, batch_folder, gather, patiently, picture_at
-from seg_demo.ui.components import STATIC, Choice, Outcome, image_box, language_of, outcome, plain_files, reporting, t, words
+from seg_demo.ui.components import STATIC, Choice, Outcome, ViewStrip, follow_file, image_box, language_of, outcome, plain_files, reporting, t, viewed, words
 from seg_demo.ui.editor import (
     NEW,
     Answer,
@@ -58,7 +58,6 @@ from seg_demo.ui.editor import (
     unfit,
 )  # fmt: skip
 from seg_demo.ui.results import Result
-from seg_demo.ui.view_strip import ViewStrip, follow, viewed
 
 if TYPE_CHECKING:
     from seg_demo.ui.editor import Described
@@ -115,7 +114,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
             if collects:
                 bring_panel(visitor, dataset)
             photo, strip = image_box("correct"), ViewStrip(kind="alone", elem_id="correct-view")
-            follow(strip, photo)
+            follow_file(strip, photo)
             start = gr.Radio(
                 [(t(f"correct_from_{key}"), key) for key in STARTS], value="model", label=t("correct_start"),
                 elem_id="correct-start",

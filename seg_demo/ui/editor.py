@@ -35,12 +35,12 @@ from seg_demo.datasets.dataset import Dataset, clean_names
 from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, THUMBNAIL_SIDE, Drawing, Facts, Sample, corrected, from_sample, truth
 from seg_demo.datasets.store import DRAWN, TOOLS, Store, bring, visitor_store, zip_for
 from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, only_uploaded, predictor, rendering
-from seg_demo.gateway.visitor import Files, Upload, stem_of, uploaded
+from seg_demo.gateway.visitor import Files, Upload, login_offered, stem_of, token_for, uploaded
 from seg_demo.inputs.images import decode, decode_mask, read
 from seg_demo.masks.regions import PixelClassifier
 from seg_demo.outputs import draw
 from seg_demo.ui.batch_tab import listed
-from seg_demo.ui.components import language_of, login_offered, plain_files, served_file, spoken, t, token_for, words
+from seg_demo.ui.components import language_of, plain_files, served_file, spoken, t, words
 from seg_demo.ui.results import CachedResult, Result, preview_of
 
 if TYPE_CHECKING:

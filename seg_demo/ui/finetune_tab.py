@@ -25,14 +25,14 @@ from seg_demo.core.requests import of_key
 from seg_demo.core.settings import settings
 from seg_demo.datasets.store import visitor_store
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, stream_in_words
-from seg_demo.gateway.visitor import Files, stem_of, store_file
+from seg_demo.gateway.visitor import Files, login_offered, stem_of, store_file, token_for
 from seg_demo.jobs import store
 from seg_demo.jobs.job import DONE, RESUMABLE, RUNNING, Job
 from seg_demo.jobs.store import TRAIN, Jobs
 from seg_demo.serving import catalog
 from seg_demo.ui import finetune_view as view
 from seg_demo.ui import menu
-from seg_demo.ui.components import Choice, Slider, language_of, login_offered, t, token_for, words
+from seg_demo.ui.components import Choice, Slider, language_of, t, words
 from seg_demo.ui.finetune_view import idle
 
 REFRESH_SECONDS = 2.0

@@ -16,9 +16,8 @@ from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, wor
 from seg_demo.gateway.visitor import Photo, Upload
 from seg_demo.masks.regions import METHODS, Parameter
 from seg_demo.ui import menu
-from seg_demo.ui.components import Outcome, Slider, detail_box, examples, image_box, language_of, looks_box, outcome, reporting, t, task_words
+from seg_demo.ui.components import Outcome, Slider, ViewStrip, detail_box, examples, follow_file, image_box, language_of, looks_box, outcome, reporting, t, task_words, viewed
 from seg_demo.ui.results import CachedResult, Result, preview_of
-from seg_demo.ui.view_strip import ViewStrip, follow, viewed
 
 CELL_PICTURES = ("coins.png", "nuclei.jpg", "cell.png", "tissue.jpg")
 EVERYDAY_PICTURES = ("coffee.jpg", "cat.jpg", "astronaut.jpg", "rocket.jpg")
@@ -131,7 +130,7 @@ def connect(
 ) -> None:
     """A new picture, another model, detail or number of looks, or the button runs the network on the view that the strip holds; the slider only filters, and
     other thresholds are answered from what is kept of the network's outputs."""
-    follow(strip, photo)
+    follow_file(strip, photo)
     asked = [photo, strip, model, threshold, detail, shown.result, gr.State(task.name), looks, *tuned]
     # One event, not four: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
@@ -325,7 +324,7 @@ def regions_tab() -> tuple[gr.HTML, Outcome]:
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
             strip = ViewStrip(elem_id="regions-view")
             shown = outcome("regions", REGION, correctable=True)
-    follow(strip, photo)
+    follow_file(strip, photo)
     moved = [knob.release if isinstance(knob, Slider) else knob.input for knob in knobs]
     # One event: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(

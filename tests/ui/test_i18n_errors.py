@@ -21,9 +21,9 @@ from seg_demo.datasets.store import Store
 from seg_demo.gateway import visitor
 from seg_demo.hub import client
 from seg_demo.inputs.images import decode, read
+from seg_demo.gateway.visitor import token_for
 from seg_demo.jobs.store import Jobs
 from seg_demo.serving import catalog
-from seg_demo.ui.components import token_for
 from tests.served import ROOT
 from tests.stranger_tiffs import tiff as made
 

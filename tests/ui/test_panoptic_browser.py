@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, expect
 from seg_demo.core.types import PANOPTIC, Segment, Segmentation
 from seg_demo.gateway.visitor import Upload
 from seg_demo.inputs.images import decode
-from seg_demo.ui.components import I18N, head, outcome, stylesheet, theme
+from seg_demo.ui.components import I18N, outcome
+from seg_demo.ui.demo import head, stylesheet, theme
 from seg_demo.ui.results import CachedResult, Result, preview_of
 from tests.outputs.test_export import panoptic, read_as_panopticapi
 from tests.pages import RESULT_MS, browser  # noqa: F401

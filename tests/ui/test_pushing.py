@@ -13,7 +13,6 @@ from starlette.requests import Request
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.settings import Settings, settings
 from seg_demo.gateway import visitor
-from seg_demo.ui import components
 from seg_demo.ui.editor import push_to_hub
 from seg_demo.ui.finetune_tab import push
 
@@ -28,10 +27,10 @@ def request(client: str = "127.0.0.1", session: dict | None = None, **headers: s
 
 def test_a_typed_token_goes_before_the_login_and_both_before_the_machines():
     login = gr.OAuthToken(token="hf_login", scope="", expires_at=0)
-    assert components.token_for(" hf_typed ", login, request()) == "hf_typed"
-    assert components.token_for("  ", login, request("8.8.8.8")) == "hf_login"
-    assert components.token_for(None, None, request()) is None
-    assert components.token_for("", None, request("::1")) is None
+    assert visitor.token_for(" hf_typed ", login, request()) == "hf_typed"
+    assert visitor.token_for("  ", login, request("8.8.8.8")) == "hf_login"
+    assert visitor.token_for(None, None, request()) is None
+    assert visitor.token_for("", None, request("::1")) is None
 
 
 @pytest.mark.parametrize(
@@ -40,25 +39,25 @@ def test_a_typed_token_goes_before_the_login_and_both_before_the_machines():
 )
 def test_strangers_do_not_push_with_the_login_of_the_machine(stranger):
     with pytest.raises(BadRequestError, match="You are not logged in. Type an access token"):
-        components.token_for("", None, stranger)
+        visitor.token_for("", None, stranger)
 
 
 def test_with_passwords_nobody_is_the_owner_for_where_a_request_comes_from(monkeypatch):
     """A bare proxy on the machine (nginx without a Host or X-Forwarded-For of the visitor) speaks like a browser on it."""
     bare = request(host="127.0.0.1:7860")
-    assert visitor.is_host(bare) and components.token_for("", None, bare) is None
+    assert visitor.is_host(bare) and visitor.token_for("", None, bare) is None
     monkeypatch.setattr(visitor, "settings", lambda: Settings(auth="ann:one"))
     for through in (bare, request(), request(host="localhost:7860", origin="http://localhost:7860")):
         assert not visitor.is_host(through) and not visitor.viewer_of({}, through, None).host
         with pytest.raises(BadRequestError, match="You are not logged in"):
-            components.token_for("", None, through)
-    assert components.token_for("hf_typed", None, bare) == "hf_typed"
+            visitor.token_for("", None, through)
+    assert visitor.token_for("hf_typed", None, bare) == "hf_typed"
 
 
 def test_on_a_space_nobody_does(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "ann/demo")
     with pytest.raises(BadRequestError, match="You are not logged in"):
-        components.token_for("", None, request())
+        visitor.token_for("", None, request())
 
 
 @pytest.mark.parametrize("handler", [push, push_to_hub])
@@ -82,6 +81,6 @@ def test_a_space_has_the_button_only_where_it_works(monkeypatch, client):
     settings.cache_clear()
     try:
         installed = all(map(find_spec, ("authlib", "itsdangerous")))
-        assert build_demo().expects_oauth == bool(client and installed) == components.login_offered()
+        assert build_demo().expects_oauth == bool(client and installed) == visitor.login_offered()
     finally:
         settings.cache_clear()

@@ -22,9 +22,9 @@ from seg_demo.datasets import store
 from seg_demo.datasets.store import visitor_store
 from seg_demo.gateway.visitor import Upload
 from seg_demo.inputs.images import decode, read
-from seg_demo.ui import batch_tab, click_tab, correct_tab, editor, segment_tab, view_strip
+from seg_demo.ui import batch_tab, click_tab, components, correct_tab, editor, segment_tab
+from seg_demo.ui.components import first_look, look_again, viewed
 from seg_demo.ui.results import make_file, viewer_value
-from seg_demo.ui.view_strip import first_look, look_again, viewed
 from tests.inputs.test_scientific import here  # noqa: F401  (a file is read in this process)
 from tests.scientific_files import PLACES, dicom, raster
 from tests.served import ROOT
@@ -57,7 +57,7 @@ def test_a_strip_is_told_what_there_is_to_choose(stack, tmp_path):
     assert (told["of"], told["ask"], told["size"], told["counts"], told["bits"]) == (str(stack), 0, [80, 60], {"page": 1, "t": 1, "z": 3}, 16)
     assert told["view"] == {"page": 0, "z": 1, "t": 0, "channels": [0], "window": "auto", "gamma": 1.0}
     assert (told["pixel_size"], told["unit"], told["metres"]) == ([0.5, 0.5], "micrometer", pytest.approx([5e-7, 5e-7]))
-    Image.open(view_strip.ViewStrip().postprocess(told)["picture"]["path"]).verify()
+    Image.open(components.ViewStrip().postprocess(told)["picture"]["path"]).verify()
     again = look_again(Upload(stack, "a"), {"of": str(stack), "view": {"z": 2, "window": [0, 5000]}, "ask": 4})
     assert (again["ask"], again["view"]["z"], again["ends"]) == (4, 2, [[0.0, 5000.0]])
     # Of all pages, one is shown; of several files, the first that is no photograph.
@@ -179,5 +179,5 @@ def test_a_batch_takes_one_view_or_all_pages(stack, tmp_path, monkeypatch):
 
 def test_a_strip_is_no_burden_on_the_page():
     """gr.HTML takes a word in quotes in a script for an event of its own, and what it is named after for a handler: gradio copies all that with each page."""
-    told = json.dumps(view_strip.ViewStrip(elem_id="x-view").get_config())
+    told = json.dumps(components.ViewStrip(elem_id="x-view").get_config())
     assert len(told) < 60_000
