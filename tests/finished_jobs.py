@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.types import LabelSet
-from seg_demo.jobs import processes
+from seg_demo.jobs import job as job_files
 from seg_demo.jobs.job import Job
 from seg_demo.jobs.store import Jobs
 from tests.checkpoints import TWO, write_tiny
@@ -44,8 +44,8 @@ def finished(
     line = {"step": 8, "loss": 0.5, "seconds": 3.0, **SCORES}
     (job.run / "metrics.jsonl").write_text(json.dumps({"step": 0, "seconds": 0.0, **BEFORE}) + "\n" + json.dumps(line) + "\n")
     baseline = {"metric": "mean_iou", "why": None, "background": "background", "base": BEFORE, "new": SCORES, "images": IMAGES}
-    processes.write_json(job.folder / processes.RESULT, result or {"metrics": SCORES, "baseline": baseline})
-    processes.write_json(job.folder / processes.CHECK, {"data": {"train_images": 6, "val_images": 2, "classes": list(labels.names)}})
-    processes.write_json(job.folder / processes.RUNNER, {"pid": 0, "began": "x"})
-    processes.write_json(job.folder / processes.EXIT, {"code": 0, "when": 0, "why": ""})
+    job_files.write_json(job.folder / job_files.RESULT, result or {"metrics": SCORES, "baseline": baseline})
+    job_files.write_json(job.folder / job_files.CHECK, {"data": {"train_images": 6, "val_images": 2, "classes": list(labels.names)}})
+    job_files.write_json(job.folder / job_files.RUNNER, {"pid": 0, "began": "x"})
+    job_files.write_json(job.folder / job_files.EXIT, {"code": 0, "when": 0, "why": ""})
     return job

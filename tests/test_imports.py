@@ -47,7 +47,7 @@ EXCEPT = {
     ("seg_demo.hub.pickles", "seg_demo.hub.cache"),
 }
 # On the way to 600 arrows, and 15 of a hundred modules with a single importer.
-MOST_MODULES, MOST_ARROWS, MOST_ALONE = 148, 719, 0.145
+MOST_MODULES, MOST_ARROWS, MOST_ALONE = 147, 716, 0.145
 
 
 @lru_cache(maxsize=None)

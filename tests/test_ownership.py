@@ -18,7 +18,7 @@ from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import JOB_OWNER, Viewer, owner_of, viewer
 from seg_demo.core.settings import settings
 from seg_demo.gateway.visitor import KEY_HEADER
-from seg_demo.jobs import processes
+from seg_demo.jobs import job as job_files
 from seg_demo.jobs import store as publish
 from seg_demo.jobs.store import Jobs
 from seg_demo.serving import catalog
@@ -169,8 +169,8 @@ def test_two_visitors_who_ask_at_once_are_given_two_ids(tmp_path, monkeypatch):
 def test_who_has_no_key_is_not_told_what_runs(tmp_path):
     store = Jobs(tmp_path / "jobs")
     job = finished(tmp_path / "jobs", tmp_path, "", "old")
-    (job.folder / processes.EXIT).unlink()
-    processes.write_json(job.folder / processes.RUNNER, processes.process_identity(os.getpid()))
+    (job.folder / job_files.EXIT).unlink()
+    job_files.write_json(job.folder / job_files.RUNNER, job_files.process_identity(os.getpid()))
     with pytest.raises(BadRequestError, match="Another visitor's job"):
         store.check_free(None)
     with pytest.raises(BadRequestError, match="'old' is running"):

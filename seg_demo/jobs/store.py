@@ -30,9 +30,7 @@ from seg_demo.core.sandbox import public_environment
 from seg_demo.core.settings import settings
 from seg_demo.hub import client
 from seg_demo.inputs.archives import unpack
-from seg_demo.jobs import processes
-from seg_demo.jobs.job import DONE, DRAFT, RESUMABLE, RUNNING, Job
-from seg_demo.jobs.processes import PATIENCE, ROOT, launch, no_process
+from seg_demo.jobs.job import ABOUT, CHECK, CHILD, COMMAND, CONFIG, DATA, DONE, DRAFT, EXIT, PATIENCE, PROGRESS, PUSH, READINGS, RESULT, RESUMABLE, ROOT, RUNNER, RUNNING, Job, launch, no_process, read_json, send_signal, write_json, write_text
 from seg_demo.serving import catalog
 
 TRAIN = ROOT / "train" / "finetune.py"
@@ -48,7 +46,7 @@ class Jobs:
 
     Args:
         root: the folder; made when the first job is.
-        patience: as :data:`seg_demo.jobs.processes.PATIENCE`.
+        patience: as :data:`seg_demo.jobs.job.PATIENCE`.
     """
 
     def __init__(self, root: Path | str, patience: tuple[float, float] = PATIENCE) -> None:
@@ -64,7 +62,7 @@ class Jobs:
         Raises:
             BadRequestError: there is none.
         """
-        about = processes.read_json(self.root / id / processes.ABOUT) if isinstance(id, str) and _ID.fullmatch(id) else None
+        about = read_json(self.root / id / ABOUT) if isinstance(id, str) and _ID.fullmatch(id) else None
         if not isinstance(about, dict):
             raise BadRequestError("jobs.none_such")
         return Job(self.root / id, id, about)
@@ -112,10 +110,10 @@ class Jobs:
             folder.mkdir(parents=True)
             if shutil.disk_usage(folder).free < LEAST_FREE:
                 raise StorageError("jobs.disk_nearly_full", least=LEAST_FREE / 1e6)
-            data = take(source, folder / processes.DATA, name)
+            data = take(source, folder / DATA, name)
             self._write_config(folder, {**config, "data": str(data)})
             about = {"name": name, "base": config.get("model"), "owner": owner, "created": began}
-            processes.write_json(folder / processes.ABOUT, about)
+            write_json(folder / ABOUT, about)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError):
@@ -136,15 +134,15 @@ class Jobs:
     def remember(self, job: Job, **facts: Any) -> None:
         """Add to what is known about a draft; ``job.about`` has it too."""
         job.about.update(facts)
-        processes.write_json(job.folder / processes.ABOUT, job.about)
+        write_json(job.folder / ABOUT, job.about)
 
     def config(self, job: Job) -> dict[str, Any]:
         """The training command's configuration of a job."""
-        return processes.read_json(job.folder / processes.CONFIG) or {}
+        return read_json(job.folder / CONFIG) or {}
 
     def _write_config(self, folder: Path, config: Mapping[str, Any]) -> None:
         # JSON is YAML, and needs no library here.
-        processes.write_json(folder / processes.CONFIG, dict(config))
+        write_json(folder / CONFIG, dict(config))
 
     def check(self, job: Job) -> dict[str, Any]:
         """Ask the training command what it would do, and what is wrong with the data (``--dry-run --json``).
@@ -156,11 +154,11 @@ class Jobs:
             BadRequestError: the command gave no answer.
             BusyError: no process can be started.
         """
-        (job.folder / processes.READINGS).unlink(missing_ok=True)
+        (job.folder / READINGS).unlink(missing_ok=True)
         # Nothing is written to the run's folder, but what is drawn of the data lies beside it.
-        command = [*self._command(), "--config", str(job.folder / processes.CONFIG), "--output", str(job.run)]
+        command = [*self._command(), "--config", str(job.folder / CONFIG), "--output", str(job.run)]
         answer = dry_run(command, public_environment() | {"SEG_DEMO_JOBS": str(self.root)}, job.in_public)
-        processes.write_json(job.folder / processes.CHECK, answer)
+        write_json(job.folder / CHECK, answer)
         return job.check()
 
     def mend(self, job: Job, labels: str) -> None:
@@ -176,7 +174,7 @@ class Jobs:
         found = (job.check().get("diagnosis") or {}).get("faults") or ()
         if job.state() != DRAFT or labels not in {fault.get("proposal") for fault in found}:
             raise BadRequestError("jobs.suggestion_of_other_data")
-        processes.write_text(Path(self.config(job)["data"]) / "labels.json", labels)
+        write_text(Path(self.config(job)["data"]) / "labels.json", labels)
 
     def compare(self, job: Job, minutes: float) -> None:
         """Make of a draft a comparison of networks on its data (``--advise``); what it was to train with waits for :meth:`winner`.
@@ -224,7 +222,7 @@ class Jobs:
         """
         if job.state() != DRAFT:
             raise BadRequestError("jobs.started_before")
-        self._launch(job, ["--config", str(job.folder / processes.CONFIG), "--output", str(job.run)])
+        self._launch(job, ["--config", str(job.folder / CONFIG), "--output", str(job.run)])
 
     def resume(self, job: Job) -> None:
         """Go on with a job that was stopped, killed, or failed.
@@ -237,7 +235,7 @@ class Jobs:
         if job.state() not in RESUMABLE:
             raise BadRequestError("jobs.not_resumable")
         begun = (job.run / "config.json").exists()
-        again = ["--resume", str(job.run)] if begun else ["--config", str(job.folder / processes.CONFIG), "--output", str(job.run)]
+        again = ["--resume", str(job.run)] if begun else ["--config", str(job.folder / CONFIG), "--output", str(job.run)]
         self._launch(job, again)
 
     def cancel(self, job: Job) -> bool:
@@ -246,8 +244,8 @@ class Jobs:
         Returns:
             Whether it ran.
         """
-        child, runner = (processes.read_json(job.folder / name) for name in (processes.CHILD, processes.RUNNER))
-        return processes.send_signal(child, signal.SIGTERM) or processes.send_signal(runner, signal.SIGTERM)
+        child, runner = (read_json(job.folder / name) for name in (CHILD, RUNNER))
+        return send_signal(child, signal.SIGTERM) or send_signal(runner, signal.SIGTERM)
 
     def delete(self, job: Job) -> None:
         """Remove a job with its data and its weights; those that were pushed stay on the Hub.
@@ -264,17 +262,17 @@ class Jobs:
         with self._starting():
             self.check_free(job.owner)
             # A start that fails leaves the job in the state that it was in.
-            before = {name: processes.read_json(job.folder / name) for name in (processes.RUNNER, processes.EXIT)}
-            for name in (processes.RUNNER, processes.EXIT, processes.CHILD, processes.RESULT, processes.PROGRESS):
+            before = {name: read_json(job.folder / name) for name in (RUNNER, EXIT)}
+            for name in (RUNNER, EXIT, CHILD, RESULT, PROGRESS):
                 (job.folder / name).unlink(missing_ok=True)
-            told = ["--progress-file", str(job.folder / processes.PROGRESS), "--json"]
+            told = ["--progress-file", str(job.folder / PROGRESS), "--json"]
             try:
-                processes.write_json(job.folder / processes.COMMAND, [*self._command(), *arguments, *told])
+                write_json(job.folder / COMMAND, [*self._command(), *arguments, *told])
                 launch(job.folder, self.root, self._patience, job.owner)
             except BaseException:
                 for name, content in before.items():
                     if content is not None:
-                        processes.write_json(job.folder / name, content)
+                        write_json(job.folder / name, content)
                     else:
                         (job.folder / name).unlink(missing_ok=True)
                 raise
@@ -290,7 +288,7 @@ class Jobs:
         if not self.root.is_dir():
             return []
         names = sorted((name for name in os.listdir(self.root) if _ID.fullmatch(name)), reverse=True)
-        found = ((name, processes.read_json(self.root / name / processes.ABOUT)) for name in names)
+        found = ((name, read_json(self.root / name / ABOUT)) for name in names)
         return [Job(self.root / name, name, about) for name, about in found if isinstance(about, dict)]
 
     def _tidy(self) -> None:
@@ -491,7 +489,7 @@ def push_model(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
     if client.parse_id(repo) != (repo, None) or repo.count("/") != 1:
         came = Message("push.bad_repository", repo=repo[:80]) if repo else Message("push.no_repository")
         raise BadRequestError(sentences(came, Message("push.write_name_so")))
-    report = job.folder / processes.PUSH
+    report = job.folder / PUSH
     report.unlink(missing_ok=True)
     command = [sys.executable, str(TRAIN), "--resume", str(job.run), "--push", repo, "--json", *["--private"] * private]
     command += ["--progress-file", str(report)]
@@ -513,7 +511,7 @@ def push_model(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
             child.kill()
             child.communicate()
     if child.returncode != 0:
-        ended = processes.read_json(report)
+        ended = read_json(report)
         if isinstance(ended, dict) and ended.get("error"):
             why = Message.from_dict(ended["error"]).changed(lambda text: _without_secrets(text, token))
         else:
@@ -534,7 +532,7 @@ def _check_done(job: Job) -> None:
 
 
 def _licence(job: Job) -> str:
-    facts = processes.read_json(job.checkpoint / "training.json")
+    facts = read_json(job.checkpoint / "training.json")
     return str((facts or {}).get("licence") or "")[:80]
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from seg_demo.jobs import processes
+from seg_demo.jobs import job as job_files
 from seg_demo.jobs.job import DIVERGED, DONE, FAILED, RUNNING
 from seg_demo.serving import catalog
 from seg_demo.ui import finetune_view
@@ -25,7 +25,7 @@ def ended(jobs, job, limit=None) -> str:  # noqa: F811
     jobs.start(job)
     if limit is not None:
         until(lambda: job.progress().get("step", 0) >= 3)
-        child = json.loads((job.folder / processes.CHILD).read_text())["pid"]
+        child = json.loads((job.folder / job_files.CHILD).read_text())["pid"]
         resource.prlimit(child, limit[0], (limit[1], resource.RLIM_INFINITY))
     until(lambda: job.state() != RUNNING)
     shown = finetune_view.status(job, "en")

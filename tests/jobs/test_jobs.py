@@ -20,7 +20,8 @@ from PIL import Image
 from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.requests import JOB_OWNER
 from seg_demo.core.settings import settings
-from seg_demo.jobs import processes, store
+from seg_demo.jobs import job as job_files
+from seg_demo.jobs import store
 from seg_demo.jobs.job import DONE, DRAFT, INTERRUPTED, RUNNING, STOPPED, Job, interval, judge
 from seg_demo.jobs.store import Jobs, dry_run, push_model, take, use_here
 from seg_demo.serving import catalog
@@ -100,7 +101,7 @@ def test_a_job_from_draft_to_menu(jobs, tmp_path, monkeypatch):
     jobs.start(job)
     until(lambda: job.progress().get("step", 0) >= 2)
     assert job.state() == RUNNING
-    child = processes.read_json(job.folder / processes.CHILD)["pid"]
+    child = job_files.read_json(job.folder / job_files.CHILD)["pid"]
     if (environ := Path(f"/proc/{child}/environ")).exists():
         assert f"{JOB_OWNER}={job.owner}".encode() in environ.read_bytes().split(b"\0")
     # What is seen of it while it runs.
@@ -151,17 +152,17 @@ def test_a_killed_job_is_interrupted_and_a_recycled_id_is_not_taken_for_it(jobs,
     job = jobs.draft("data", folder(tmp_path / "data", 4), {**QUICK, "max_steps": 5000})
     jobs.start(job)
     until(lambda: job.progress().get("step", 0) >= 1)
-    for name in (processes.RUNNER, processes.CHILD):
+    for name in (job_files.RUNNER, job_files.CHILD):
         os.kill(json.loads((job.folder / name).read_text())["pid"], signal.SIGKILL)
     until(lambda: job.state() == INTERRUPTED)
     # Another process of the same id: this one.
-    mine = processes.process_identity(os.getpid())
-    for name in (processes.RUNNER, processes.CHILD):
-        processes.write_json(job.folder / name, {**mine, "began": "long ago"})
+    mine = job_files.process_identity(os.getpid())
+    for name in (job_files.RUNNER, job_files.CHILD):
+        job_files.write_json(job.folder / name, {**mine, "began": "long ago"})
     assert job.state() == INTERRUPTED and not jobs.cancel(job) and jobs.running() is None
-    processes.write_json(job.folder / processes.RUNNER, mine)
+    job_files.write_json(job.folder / job_files.RUNNER, mine)
     assert job.state() == RUNNING
-    processes.write_json(job.folder / processes.RUNNER, {})
+    job_files.write_json(job.folder / job_files.RUNNER, {})
     jobs.resume(job)
     until(lambda: job.progress().get("step", 0) >= 2)
     assert jobs.cancel(job)
@@ -170,11 +171,11 @@ def test_a_killed_job_is_interrupted_and_a_recycled_id_is_not_taken_for_it(jobs,
 
 def test_a_zombie_does_not_run():
     child = subprocess.Popen([sys.executable, "-c", ""])
-    known = processes.process_identity(child.pid)
-    until(lambda: not processes.is_running(known))
+    known = job_files.process_identity(child.pid)
+    until(lambda: not job_files.is_running(known))
     child.wait()
-    assert processes.is_running(processes.process_identity(os.getpid()))
-    assert not any(map(processes.is_running, (None, {}, {"pid": "1"}, {"pid": os.getpid()}, {"pid": 2**22 + 1, "began": "x"})))
+    assert job_files.is_running(job_files.process_identity(os.getpid()))
+    assert not any(map(job_files.is_running, (None, {}, {"pid": "1"}, {"pid": os.getpid()}, {"pid": 2**22 + 1, "began": "x"})))
 
 
 @pytest.mark.soak
@@ -314,7 +315,7 @@ def test_a_bases_cell_is_compared_with_the_datas_only_thing(tmp_path, capsys, mo
 @pytest.mark.parametrize("repo", ["", "cells", "../x/y", "a/b@c", "a/b c", "https://huggingface.co/a/b"])
 def test_a_push_to_no_repository_is_refused(jobs, tmp_path, repo, monkeypatch):
     job = jobs.draft("data", folder(tmp_path / "data", 2), QUICK)
-    processes.write_json(job.folder / processes.EXIT, {"code": 0})
+    job_files.write_json(job.folder / job_files.EXIT, {"code": 0})
     with pytest.raises(BadRequestError, match="name of (a|the) repository"):
         push_model(job, repo, "hf_x", False)
 
@@ -330,7 +331,7 @@ def test_a_comparison_decides_what_is_trained_with_what_was_asked_for(jobs, tmp_
     draft = jobs.draft("cells", folder(tmp_path / "cells", 3), asked, "me")
     jobs.remember(draft, replay=0.25)
     jobs.compare(draft, 5)
-    words = ["--config", str(draft.folder / processes.CONFIG), "--output", str(draft.run), "--json"]
+    words = ["--config", str(draft.folder / job_files.CONFIG), "--output", str(draft.run), "--json"]
     config, given = parse(words)
     assert config.advise and config.minutes == 5 and config.image_size == 32 and "model" not in given
     with pytest.raises(BadRequestError, match="not found a network"):
@@ -342,10 +343,10 @@ def test_a_comparison_decides_what_is_trained_with_what_was_asked_for(jobs, tmp_
     rows.append(Candidate("<b>mask</b>", state=LEFT_OUT, why=Message("candidates.no_time")))
     advice = Advice("cells", "x", "semantic", "mean_iou", 5, 3, 3, 2, rows, sizes=[2], targets=[7.0], done=True)
     draft.run.mkdir(parents=True)
-    processes.write_json(draft.run / "advice.json", advice.to_dict(config))
-    processes.write_json(draft.folder / processes.RUNNER, {"pid": 0, "began": "x"})
-    processes.write_json(draft.folder / processes.RESULT, {"advice": {}})
-    processes.write_json(draft.folder / processes.EXIT, {"code": 0, "when": 0, "why": ""})
+    job_files.write_json(draft.run / "advice.json", advice.to_dict(config))
+    job_files.write_json(draft.folder / job_files.RUNNER, {"pid": 0, "began": "x"})
+    job_files.write_json(draft.folder / job_files.RESULT, {"advice": {}})
+    job_files.write_json(draft.folder / job_files.EXIT, {"code": 0, "when": 0, "why": ""})
     done = jobs.open(draft.id)
     assert done.state() == DONE and done.verdict() is None
     shown = finetune_view.advice(done.advice(), "en")
@@ -353,7 +354,7 @@ def test_a_comparison_decides_what_is_trained_with_what_was_asked_for(jobs, tmp_
     assert "left out for want of time" in shown and "&lt;b&gt;mask" in shown and "<b>mask" not in shown
     assert "时间不够" in finetune_view.advice(done.advice(), "zh")
     made = jobs.winner(done)
-    config, _ = parse(["--config", str(made.folder / processes.CONFIG), "--output", str(made.run), "--json"])
+    config, _ = parse(["--config", str(made.folder / job_files.CONFIG), "--output", str(made.run), "--json"])
     assert (config.model, config.max_steps, config.lr, config.batch_size, config.baseline) == ("unet-cells", 120, None, None, True)
     assert not config.advise and made.about["replay"] == 0.25 and made.owner == "me" and not made.compares
-    assert made.state() == DRAFT and len(list((made.folder / processes.DATA / "cells" / "images").iterdir())) == 3
+    assert made.state() == DRAFT and len(list((made.folder / job_files.DATA / "cells" / "images").iterdir())) == 3

@@ -16,9 +16,8 @@ import time
 import pytest
 
 from seg_demo.core.errors import BusyError
-from seg_demo.jobs import processes
-from seg_demo.jobs.job import DONE, DRAFT, FAILED, INTERRUPTED, RUNNING, STOPPED
-from seg_demo.jobs.processes import ROOT
+from seg_demo.jobs import job as job_files
+from seg_demo.jobs.job import DONE, DRAFT, FAILED, INTERRUPTED, ROOT, RUNNING, STOPPED
 from seg_demo.jobs.store import Jobs
 from seg_demo.ui import finetune_view
 from tests.jobs.test_jobs import QUICK, until
@@ -55,8 +54,8 @@ def ended(tmp_path):
         during(job)
         until(lambda: job.state() != RUNNING, 60)
         took = time.monotonic() - began
-        for name in (processes.RUNNER, processes.CHILD):
-            until(lambda name=name: not processes.is_running(processes.read_json(job.folder / name)), 10)
+        for name in (job_files.RUNNER, job_files.CHILD):
+            until(lambda name=name: not job_files.is_running(job_files.read_json(job.folder / name)), 10)
         return job, took
 
     yield run
@@ -99,7 +98,7 @@ def test_a_command_that_never_begins(ended):
 def test_a_command_that_stands_still_is_asked_first(ended):
     job, _ = ended(BEGINS + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('saved', file=sys.stderr) or 143))\ntime.sleep(600)")
     assert job.state() == FAILED and "made no progress for 5 s" in said(job)
-    assert "saved" in (job.folder / processes.CONSOLE).read_text()
+    assert "saved" in (job.folder / job_files.CONSOLE).read_text()
 
 
 def test_a_command_that_stands_still_and_hears_nothing_is_ended_with_all_that_it_started(ended, monkeypatch, tmp_path):
@@ -107,15 +106,15 @@ def test_a_command_that_stands_still_and_hears_nothing_is_ended_with_all_that_it
     pid = tmp_path / "pid"
     deaf = BEGINS + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport subprocess\n"
     deaf += f"open({str(pid)!r}, 'w').write(str(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid))\n"
-    store_time = "from seg_demo.jobs import processes; processes.END_SECONDS = 1.0; import sys; from pathlib import Path; "
-    code = store_time + "processes.main(Path(sys.argv[1]), 30.0, 5.0)"
+    store_time = "from seg_demo.jobs import job; job.END_SECONDS = 1.0; import sys; from pathlib import Path; "
+    code = store_time + "job.main(Path(sys.argv[1]), 30.0, 5.0)"
     real = subprocess.Popen
     monkeypatch.setattr(
-        processes.subprocess, "Popen", lambda words, **options: real([sys.executable, "-c", code, words[3]], **options)
+        job_files.subprocess, "Popen", lambda words, **options: real([sys.executable, "-c", code, words[3]], **options)
     )
     job, took = ended(deaf + "time.sleep(600)")
     assert job.state() == FAILED and "made no progress" in said(job) and took < 50, "END_SECONDS were not waited for"
-    until(lambda: processes.process_start(int(pid.read_text())) is None, 10)
+    until(lambda: job_files.process_start(int(pid.read_text())) is None, 10)
 
 
 @pytest.mark.soak
@@ -130,13 +129,13 @@ def test_what_computes_or_writes_is_left_alone(ended):
 def test_a_machine_that_was_paused_has_not_stood_still(tmp_path, monkeypatch):
     """A container that is frozen for an hour, and its clock goes on: the command is given its time from there."""
     now = [1000.0]
-    monkeypatch.setattr(processes.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(processes, "LOOK_SECONDS", 4.0)  # each look asks the system for all processes
-    watch = processes.Watch(tmp_path, 2**22 + 1, 600.0, 900.0)
+    monkeypatch.setattr(job_files.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(job_files, "LOOK_SECONDS", 4.0)  # each look asks the system for all processes
+    watch = job_files.Watch(tmp_path, 2**22 + 1, 600.0, 900.0)
 
     def looks(seconds: float) -> str:
-        for _ in range(int(seconds / processes.LOOK_SECONDS)):
-            now[0] += processes.LOOK_SECONDS
+        for _ in range(int(seconds / job_files.LOOK_SECONDS)):
+            now[0] += job_files.LOOK_SECONDS
             if fault := watch.fault():
                 return fault
         return ""
@@ -145,7 +144,7 @@ def test_a_machine_that_was_paused_has_not_stood_still(tmp_path, monkeypatch):
     now[0] += 3600
     assert watch.fault() == "" and looks(80) == ""
     assert "did not begin" in looks(30)
-    (tmp_path / processes.PROGRESS).write_text("{}")
+    (tmp_path / job_files.PROGRESS).write_text("{}")
     assert looks(880) == ""
     now[0] += 3600
     assert watch.fault() == "" and "made no progress for 900 s" in looks(30)
@@ -153,8 +152,8 @@ def test_a_machine_that_was_paused_has_not_stood_still(tmp_path, monkeypatch):
 
 def test_a_stop_that_comes_before_the_command_reaches_it(ended):
     def stop(job):
-        runner = json.loads((job.folder / processes.RUNNER).read_text())
-        assert processes.send_signal(runner, signal.SIGTERM)
+        runner = json.loads((job.folder / job_files.RUNNER).read_text())
+        assert job_files.send_signal(runner, signal.SIGTERM)
 
     job, took = ended("import time; time.sleep(600)", stop)
     assert job.state() == STOPPED and took < 30
@@ -169,7 +168,7 @@ def test_where_no_process_can_be_started_nothing_has_changed(tmp_path, monkeypat
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     with monkeypatch.context() as patched:
-        patched.setattr(processes.subprocess, "Popen", full)
+        patched.setattr(job_files.subprocess, "Popen", full)
         with pytest.raises(BusyError, match="Resource temporarily unavailable"):
             store.start(job)
     assert job.state() == DRAFT and store.running() is None
@@ -179,7 +178,7 @@ def test_where_no_process_can_be_started_nothing_has_changed(tmp_path, monkeypat
         words, **options, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**23, 2**23))
     )
     with monkeypatch.context() as patched:
-        patched.setattr(processes.subprocess, "Popen", starved)
+        patched.setattr(job_files.subprocess, "Popen", starved)
         with pytest.raises(BusyError, match="ended at once"):
             store.start(job)
     assert job.state() == DRAFT
@@ -187,7 +186,7 @@ def test_where_no_process_can_be_started_nothing_has_changed(tmp_path, monkeypat
     until(lambda: job.state() != RUNNING, 30)
     before = job.state()
     with monkeypatch.context() as patched:
-        patched.setattr(processes.subprocess, "Popen", full)
+        patched.setattr(job_files.subprocess, "Popen", full)
         with pytest.raises(BusyError):
             store.resume(job)
     assert job.state() == before != DRAFT, "it can be resumed later"
@@ -208,9 +207,9 @@ def test_the_training_command_with_too_little_memory_to_begin_ends_and_says_so(t
 def test_processor_time_is_counted_for_a_group():
     child = subprocess.Popen([sys.executable, "-c", "while True: pass"], process_group=0)
     try:
-        until(lambda: processes.processor_seconds(child.pid) > 0.3, 60)
-        assert processes.processor_seconds(child.pid) < 60 and processes.processor_seconds(2**22 + 1) == 0
+        until(lambda: job_files.processor_seconds(child.pid) > 0.3, 60)
+        assert job_files.processor_seconds(child.pid) < 60 and job_files.processor_seconds(2**22 + 1) == 0
     finally:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-    assert processes._clock("1-02:03:04") == 93_784 and processes._clock("00:01.50") == 1.5
+    assert job_files._clock("1-02:03:04") == 93_784 and job_files._clock("00:01.50") == 1.5
