@@ -66,7 +66,7 @@ def measure(repeats: int) -> dict[str, float]:
 
     from benchmarks.subjects import photo
     from seg_demo.inference import openvino
-    from seg_demo.hub import sandbox
+    from seg_demo.hub import untrusted
     from seg_demo.serving.predictor import Predictor
 
     image = photo(480, 640)
@@ -94,11 +94,11 @@ def measure(repeats: int) -> dict[str, float]:
         return found
 
     for _ in range(repeats + 1):
-        _until_it_waits(sandbox)
-        memory |= _memory(sandbox._sandbox._process.pid)
+        _until_it_waits(untrusted)
+        memory |= _memory(untrusted._sandbox._process.pid)
         ours = timed("warm", lambda id: predictor.segment(image, id).id_map)
         theirs = timed("plain", plain)
-        sandbox.close()
+        untrusted.close()
         timed("cold", lambda id: predictor.segment(image, id))
         same = min(same, float((ours == theirs).mean()))
     # The first of each finds libraries that nothing has touched yet.

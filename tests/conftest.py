@@ -83,9 +83,9 @@ def pytest_runtest_teardown(item, nextitem):
 
 def pytest_sessionstart(session):
     """The process that has imported what networks need waits for all tests of a worker: to import it takes as long as ten checkpoints."""
-    from seg_demo.hub import sandbox
+    from seg_demo.hub import untrusted
 
-    sandbox.NETWORKS_SECONDS = sandbox.IDLE_SECONDS
+    untrusted.NETWORKS_SECONDS = untrusted.IDLE_SECONDS
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -20,7 +20,7 @@ from PIL import Image
 
 from seg_demo.core.errors import BadCheckpointError, BadImageError, BusyError, HubUnavailableError, SegDemoError
 from seg_demo.core.settings import Settings
-from seg_demo.hub import cache, lookup, sandbox
+from seg_demo.hub import cache, lookup, untrusted
 from seg_demo.serving import predictor as loading
 from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
@@ -108,7 +108,7 @@ def test_a_cache_entry_that_is_damaged_while_the_server_runs_is_fetched_again(hu
 
 @pytest.mark.soak
 def test_a_helper_that_dies_at_work_is_a_sentence(folders, monkeypatch):
-    mine = sandbox.Sandbox()
+    mine = untrusted.Sandbox()
     mine.inspect(folders / "other")
 
     def kill() -> None:
@@ -129,7 +129,7 @@ def test_a_helper_that_dies_at_work_is_a_sentence(folders, monkeypatch):
 
 
 def test_where_no_process_can_be_started_the_model_is_not_loaded(folders, monkeypatch):
-    mine = sandbox.Sandbox()
+    mine = untrusted.Sandbox()
 
     def fail(*arguments: object, **options: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -148,16 +148,16 @@ def test_what_is_known_to_be_good_waits_for_nobody_elses_trial(hub, folders, mon
     hub.add_repo("ann/good", folders / "tiny")
     hub.add_repo("ann/slow", folders / "other")
     # The same bytes may have been tried for another test of this process.
-    monkeypatch.setattr(sandbox._sandbox, "_passed", set())
+    monkeypatch.setattr(untrusted._sandbox, "_passed", set())
     predictor = Predictor(Settings())
     assert predictor.segment(IMAGE, "ann/good").height == IMAGE.shape[0]
-    hold, busy, ask = threading.Event(), threading.Event(), sandbox._sandbox._ask
+    hold, busy, ask = threading.Event(), threading.Event(), untrusted._sandbox._ask
     def slow(path: object) -> str:
         busy.set()
         assert hold.wait(60)
         return ask(path)
 
-    monkeypatch.setattr(sandbox._sandbox, "_ask", slow)
+    monkeypatch.setattr(untrusted._sandbox, "_ask", slow)
     other = threading.Thread(target=predictor.segment, args=(IMAGE, "ann/slow"))
     other.start()
     assert busy.wait(60)

@@ -46,7 +46,7 @@ from seg_demo.core import BadRequestError, Limiter, Message, ModelSpec, Request,
 from seg_demo.core.settings import gpu_expected, settings, slots
 from seg_demo.gateway import metrics
 from seg_demo.gateway.visitor import DISK_FULL, Refused, language_of, refused, uploaded, viewer_of, whose
-from seg_demo.hub import sandbox
+from seg_demo.hub import untrusted
 from seg_demo.inference import zerogpu
 from seg_demo.inputs.images import give_back, is_large
 
@@ -558,7 +558,7 @@ def expect_typed_ids() -> None:
     While models are still being loaded for it, that goes first. A server that nobody visits does without its memory."""
     _visited.set()
     if settings().quarantine and not zerogpu.ACTIVE and _loaded_ahead.is_set():
-        sandbox.warm()
+        untrusted.warm()
 
 
 def start_loading(ids: list[str]) -> threading.Thread:

@@ -35,7 +35,7 @@ from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
 from seg_demo.core import BadCheckpointError, BusyError, SegDemoError, StorageError, storage, write_atomically
-from seg_demo.hub import pickles
+from seg_demo.hub import untrusted
 from seg_demo.networks.checkpoint import INDEX, read_json, shards_of
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -116,7 +116,7 @@ def complete(folder: Path) -> bool:
             return False
         if (folder / INDEX).is_file():
             return all((folder / name).is_file() for name in shards_of(read_json(folder, INDEX)))
-        return bool(pickles.sources(folder))
+        return bool(untrusted.sources(folder))
     except BadCheckpointError:
         return False
 
@@ -485,7 +485,7 @@ def _size(repo: Path, found: Collection[_Revision]) -> int:
     marked = {revision.sha for revision in mine}
     owners = _blobs(repo, marked)
     stored = [path for path in (repo / "blobs").glob("*") if path.name not in owners]
-    for part in ("snapshots", pickles.FOLDER):
+    for part in ("snapshots", untrusted.FOLDER):
         stored += [path for sha in marked for path in (repo / part / sha).rglob("*") if not path.is_symlink()]
     total = 0
     for path in stored:
@@ -499,13 +499,13 @@ def _size(repo: Path, found: Collection[_Revision]) -> int:
 def _arrived(snapshot: Path) -> bool:
     """Whether nothing more is to be downloaded, nor made of it."""
     places = (snapshot, *snapshot.glob(f"{COMPOSED}/*"))
-    return any(complete(place) and pickles.ready(place) is not None for place in places)
+    return any(complete(place) and untrusted.ready(place) is not None for place in places)
 
 
 def _remove(repo: Path, sha: str) -> None:
     """Remove one revision, and whatever no other revision needs. The caller has the repository for itself."""
     shutil.rmtree(repo / "snapshots" / sha, ignore_errors=True)
-    pickles.forget(repo, sha)
+    untrusted.forget(repo, sha)
     for path in (repo / "refs").rglob("*"):
         if path.is_file() and path.read_text(encoding="ascii", errors="replace").strip() == sha:
             path.unlink(missing_ok=True)

@@ -32,7 +32,7 @@ from tqdm.std import tqdm
 
 from seg_demo.core import BadCheckpointError, HubUnavailableError, Message, ModelNotFoundError, SegDemoError
 from seg_demo.core.settings import settings
-from seg_demo.hub import cache, client, pickles
+from seg_demo.hub import cache, client, untrusted
 from seg_demo.hub.cache import COMMIT, held
 from seg_demo.hub.client import TRANSPORT_ERRORS
 from seg_demo.networks import checkpoint
@@ -331,8 +331,8 @@ def _look_up(spec: ModelSpec, token: bool | None) -> Listing:
         if spec.revision in (None, DEFAULT_BRANCH) or api.model_info(id).sha == info.sha:
             lender, weights, lent = _conversion(api, id, folder)
         if not weights:
-            pickled = pickles.offered(below(sizes, folder))
-            if pickled and (why := pickles.refusal()) is not None:
+            pickled = untrusted.offered(below(sizes, folder))
+            if pickled and (why := untrusted.refusal()) is not None:
                 raise BadCheckpointError("pickles.only_weights", id=spec.id, file=pickled[0], why=why)
     if config not in sizes or not (weights or pickled):
         raise BadCheckpointError(layout_refusal(spec.id, sizes, folder))
@@ -609,7 +609,7 @@ def folders_in(names: Collection[str]) -> list[str]:
     for name in sorted(names):
         folder, _, file = name.rpartition("/")
         if file == CONFIG and folder and folder.count("/") < _DEEPEST:
-            if weights_in(names, folder) or pickles.offered(below(names, folder)):
+            if weights_in(names, folder) or untrusted.offered(below(names, folder)):
                 found.append(folder)
     return found
 

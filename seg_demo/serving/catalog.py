@@ -35,7 +35,7 @@ from seg_demo.core import (
 )
 from seg_demo.core.requests import viewer
 from seg_demo.core.settings import Settings, settings
-from seg_demo.hub import client, lookup, pickles
+from seg_demo.hub import client, lookup, untrusted
 from seg_demo.hub.licences import NVIDIA
 from seg_demo.networks import identify
 from seg_demo.networks.checkpoint import CONFIG, PREPROCESSOR, PROCESSOR, channels_of, class_table, labels_from_dict, read_json, read_optional_json
@@ -391,7 +391,7 @@ def fetch_weights(weights: TorchvisionWeights, report: Report | None = None) -> 
 
 
 def load_weights(weights: TorchvisionWeights, path: Path, names: list[str]) -> Network:
-    """A network from a weight file, whose pickle another process reads (:mod:`seg_demo.hub.pickles`).
+    """A network from a weight file, whose pickle another process reads (:mod:`seg_demo.hub.untrusted`).
 
     Args:
         weights: row of :data:`TORCHVISION`.
@@ -402,7 +402,7 @@ def load_weights(weights: TorchvisionWeights, path: Path, names: list[str]) -> N
 
     from seg_demo import networks
 
-    state = load_file(pickles.converted_file(path))
+    state = load_file(untrusted.converted_file(path))
     return networks.network(weights.network).from_torchvision(weights.variant, state, names)
 
 

@@ -20,7 +20,7 @@ import torch
 from seg_demo import networks
 from seg_demo.core import Admission, BadCheckpointError, BadRequestError, BusyError, Limiter, Message, Options, Report, SingleFlight, View, requests
 from seg_demo.core.settings import Settings, settings, slots
-from seg_demo.hub import licences, lookup, pickles, sandbox
+from seg_demo.hub import licences, lookup, untrusted
 from seg_demo.inference import engine, zerogpu
 from seg_demo.inference import model as batching
 from seg_demo.inference.model import Model, not_smoothed
@@ -405,8 +405,8 @@ class UntrustedModels:
         """
         folder = lookup.recent(spec, token=False)
         try:
-            path = None if folder is None else pickles.ready(folder)
-            if path is None or (self._tries and not sandbox.passed(path)):
+            path = None if folder is None else untrusted.ready(folder)
+            if path is None or (self._tries and not untrusted.passed(path)):
                 return None
         except OSError:
             return None  # removed meanwhile to make room for others: it is fetched again
@@ -438,13 +438,13 @@ class UntrustedModels:
         with self._limit.slot():
             if self._tries:
                 # Meanwhile: the file that is largest takes longer to come than the libraries to be imported.
-                sandbox.prepare()
+                untrusted.prepare()
             path = locate(spec, token=False, report=report)
             if self._tries:
                 if report is not None:
                     report(None, Message("progress.trying", title=spec.title))
                 with stays(spec, path):
-                    sandbox.inspect(path)
+                    untrusted.inspect(path)
         return path
 
 
@@ -477,22 +477,22 @@ def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Pat
         A checkpoint folder with safetensors, which are made of pickles where there is nothing else; or torchvision's file.
 
     Raises:
-        SegDemoError: what :func:`seg_demo.hub.lookup.fetch`, :func:`seg_demo.hub.pickles.converted` and
+        SegDemoError: what :func:`seg_demo.hub.lookup.fetch`, :func:`seg_demo.hub.untrusted.converted` and
             :func:`seg_demo.serving.catalog.fetch_weights` raise.
     """
     if spec.source == "bundled":
         return catalog.BUNDLED_FOLDER / spec.id
     if spec.source == "folder":
-        return pickles.converted(catalog.trained_folder(spec.id) or Path(spec.id))
+        return untrusted.converted(catalog.trained_folder(spec.id) or Path(spec.id))
     if spec.source == "hub":
         owners = [(entry.id, entry.revision or "main") for entry in catalog.menu(every=True) if entry.source == "hub" and not token]
         folder = lookup.fetch(spec, token=token, report=report, owners=owners)
         if weight_paths(folder):
             return folder
-        if report is not None and pickles.ready(folder) is None:
+        if report is not None and untrusted.ready(folder) is None:
             report(None, Message("progress.converting", title=spec.title))
         with lookup.held(spec.id):
-            return pickles.converted(folder, visitor=not token)
+            return untrusted.converted(folder, visitor=not token)
     if spec.source == "torchvision":
         return catalog.fetch_weights(catalog.TORCHVISION[spec.id], report)
     raise BadRequestError("models.no_network", id=spec.id)
@@ -507,7 +507,7 @@ def is_here(spec: ModelSpec, *, token: bool) -> bool:
     """
     if spec.source == "hub":
         folder = lookup.recent(spec, token=token)
-        return folder is not None and pickles.ready(folder) is not None
+        return folder is not None and untrusted.ready(folder) is not None
     return spec.source != "torchvision" or catalog.weights_checked(catalog.TORCHVISION[spec.id])
 
 
@@ -535,7 +535,7 @@ def load_checkpoint(spec: ModelSpec, *, token: bool, report: Report | None = Non
     try:
         return load(spec, locate(spec, token=token, report=report))
     finally:
-        sandbox.close()
+        untrusted.close()
 
 
 def load_model(id: str, device: str | None = None) -> Model:
@@ -656,7 +656,7 @@ def offer(id: str, *, visitor: bool = False) -> Offer:
         raise BadRequestError("hub.nothing_to_check", id=spec.id)
     if spec.source != "hub":
         line = licences.of_folder(folder := locate(spec, token=True))
-        return replace(_offer(spec.id, folder, "in the folder", weights_size(folder), line=line), refused=sandbox.look(folder, None))
+        return replace(_offer(spec.id, folder, "in the folder", weights_size(folder), line=line), refused=untrusted.look(folder, None))
     token = not visitor or catalog.on_menu(spec)
     listing, folder = lookup.look(spec, token=token)
     if listing.lender is not None:
@@ -669,7 +669,7 @@ def offer(id: str, *, visitor: bool = False) -> Offer:
     line = licences.lineage(*licences.of_card(spec.id, listing.card), lambda base: licences.on_hub(base, token=token))
     heavy = sum(size for name, size in listing.every.items() if not name.endswith((".json", ".txt")))
     found = _offer(spec.key, folder, where, heavy, listing, spec.revision or "main", line)
-    return replace(found, refused=sandbox.look(folder, lookup.stored_names(spec, listing, token=token)))
+    return replace(found, refused=untrusted.look(folder, lookup.stored_names(spec, listing, token=token)))
 
 
 def memory_to_load(folder: Path, size: int) -> int:

@@ -1,4 +1,4 @@
-"""The helper process of :mod:`seg_demo.hub.sandbox`: orders in, as lines of JSON, and a line out for each that is answered.
+"""The helper process of :mod:`seg_demo.hub.untrusted`: orders in, as lines of JSON, and a line out for each that is answered.
 
 ``python -m seg_demo.serving.sandbox_child IDLE_SECONDS NETWORKS_SECONDS`` ends when its input ends or nothing has come for so long. Three kinds
 of process work together, so that little waits in memory and nothing of a stranger's outlives its use:
@@ -38,7 +38,7 @@ SIDE = 64
 TRY_FILE_BYTES = 1 << 20
 # What the helper itself imports, what pickles need first; and what the networks' process does, the most frequent first, and then each
 # family's file. torchvision and transformers' models bring torch's compiler with them, and scipy.
-CONVERTING = ("torch", "safetensors.torch", "numpy", "seg_demo.hub.pickles")
+CONVERTING = ("torch", "safetensors.torch", "numpy", "seg_demo.hub.untrusted")
 LIGHT = (*CONVERTING, "PIL.Image", "transformers", "seg_demo.networks")
 HEAVY = ("transformers.models.segformer.modeling_segformer", "transformers.models.auto.processing_auto", "seg_demo.inference.model")
 
@@ -89,17 +89,17 @@ def convert(order: dict[str, Any]) -> str:
     """Write pickled weights as safetensors, within limits.
 
     Args:
-        order: ``files`` and ``output`` as for :func:`seg_demo.hub.pickles.rewrite`, and what they may take.
+        order: ``files`` and ``output`` as for :func:`seg_demo.hub.untrusted.rewrite`, and what they may take.
 
     Returns:
         Why they are refused; empty if they are not.
     """
     from seg_demo.core import SegDemoError
-    from seg_demo.hub import pickles
+    from seg_demo.hub import untrusted
 
     limit_resources(int(order["bytes"]), float(order["seconds"]), int(order["most"]) + TRY_FILE_BYTES)
     try:
-        pickles.rewrite([Path(file) for file in order["files"]], Path(order["output"]), int(order["most"]))
+        untrusted.rewrite([Path(file) for file in order["files"]], Path(order["output"]), int(order["most"]))
     except MemoryError:
         return Message("sandbox.weights_too_large", most=order["bytes"] / 1e9)
     except SegDemoError as error:

@@ -74,7 +74,7 @@ def test_an_error_of_gradios_own_is_escaped():
 
 def test_a_server_that_nobody_visits_starts_no_process_for_typed_models(monkeypatch):
     started, trimmed = [], []
-    monkeypatch.setattr(queue.sandbox, "warm", lambda: started.append(1))
+    monkeypatch.setattr(queue.untrusted, "warm", lambda: started.append(1))
     monkeypatch.setattr(queue, "give_back", lambda: trimmed.append(1))
     for visited_before in (False, True):
         monkeypatch.setattr(queue, "_loaded_ahead", threading.Event())

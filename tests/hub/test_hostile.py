@@ -8,7 +8,7 @@ import pytest
 
 from seg_demo.core.errors import SegDemoError
 from seg_demo.core.settings import Settings
-from seg_demo.hub import cache, sandbox
+from seg_demo.hub import cache, untrusted
 from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE, write_tiny
 from tests.hostile_repos import refused, served
@@ -96,7 +96,7 @@ def test_hostile_repositories_are_refused(hub, folders, tmp_path):
 @pytest.mark.soak
 def test_all_hostile_repositories_are_refused(hub, folders, tmp_path):
     attack(hub, folders, tmp_path / "fired", slice(None))
-    sandbox.close()
+    untrusted.close()
 
 
 def test_what_is_not_the_model_is_not_touched(hub, folders, tmp_path):

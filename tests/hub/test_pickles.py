@@ -20,7 +20,7 @@ from seg_demo import load_model
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.storage import locked
-from seg_demo.hub import cache, lookup, pickles, sandbox
+from seg_demo.hub import cache, lookup, untrusted
 from seg_demo.networks.segformer import SegFormer
 from seg_demo.serving.catalog import hub_spec
 from seg_demo.serving.predictor import Predictor
@@ -82,7 +82,7 @@ def test_a_typed_id_answers_as_the_same_weights_in_safetensors_do(hub, folders, 
 def test_what_is_made_is_what_plain_transformers_reads(folders, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = write(pickled(folders / "tiny"), tmp_path / "model")
-    made = pickles.converted(folder)
+    made = untrusted.converted(folder)
     monkeypatch.undo()
     plain = AutoModelForSemanticSegmentation.from_pretrained(folder).state_dict()
     ours = SegFormer.load(made).module.state_dict()
@@ -92,8 +92,8 @@ def test_what_is_made_is_what_plain_transformers_reads(folders, tmp_path, monkey
 def test_it_is_made_once_and_survives_a_restart_and_damage_is_mended(hub, folders, monkeypatch):
     hub.add_repo("ann/pickled", pickled(folders / "tiny"))
     made = []
-    convert = sandbox.convert
-    monkeypatch.setattr(sandbox, "convert", lambda *args: made.append(args) or convert(*args))
+    convert = untrusted.convert
+    monkeypatch.setattr(untrusted, "convert", lambda *args: made.append(args) or convert(*args))
     first = Predictor(replace(Settings(), quarantine=False)).segment(IMAGE, "ann/pickled").id_map
     for _ in range(2):
         lookup.forget()
@@ -112,7 +112,7 @@ def test_safetensors_go_first(hub, folders, tmp_path):
     Predictor(replace(Settings(), quarantine=False)).segment(IMAGE, "ann/both")
     assert not hub.count("GET .*pytorch_model")
     folder = write({**files, "pytorch_model.bin": b"not looked at"}, tmp_path / "both")
-    assert pickles.converted(folder) == folder
+    assert untrusted.converted(folder) == folder
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_pickle_with_more_than_tensors_is_refused_in_words(hub, folders, conte
 def test_a_file_that_is_no_pickle_is_refused_in_words(folders, tmp_path, monkeypatch, data, said):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(BadCheckpointError, match=said):
-        pickles.converted(write({**pickled(folders / "tiny"), "pytorch_model.bin": data}, tmp_path / "model"))
+        untrusted.converted(write({**pickled(folders / "tiny"), "pytorch_model.bin": data}, tmp_path / "model"))
 
 
 def test_the_owner_may_refuse_and_an_old_torch_does(hub, folders, tmp_path, monkeypatch):
@@ -157,7 +157,7 @@ def test_the_owner_may_refuse_and_an_old_torch_does(hub, folders, tmp_path, monk
             if name:
                 patch.setenv(name, value)
             else:
-                patch.setattr(pickles, "version", lambda package: "2.9.1+cu128")
+                patch.setattr(untrusted, "version", lambda package: "2.9.1+cu128")
             settings.cache_clear()
             for call in (lambda: Predictor(Settings()).segment(IMAGE, "ann/pickled"), lambda: load_model(str(folder))):
                 with pytest.raises(BadCheckpointError, match=said):
@@ -180,20 +180,20 @@ def test_shards_that_are_not_there_are_named(folders, tmp_path, monkeypatch):
 def test_what_a_killed_server_has_left_goes_and_what_a_faster_one_made_stays(folders, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = write(pickled(folders / "tiny"), tmp_path / "model")
-    root = pickles.root()
+    root = untrusted.root()
     for name, age in ((".new-killed", 3600), (".new-other", 3600), (".new-made", 1)):
         (root / name / "weights").mkdir(parents=True)
         os.utime(root / name, (time.time() - age,) * 2)
-    convert = sandbox.convert
+    convert = untrusted.convert
 
     def slowly(files, output, most):
         convert(files, output, most)
-        monkeypatch.setattr(sandbox, "convert", convert)
-        (pickles.converted(folder) / "mark").write_text("the first one")
+        monkeypatch.setattr(untrusted, "convert", convert)
+        (untrusted.converted(folder) / "mark").write_text("the first one")
 
-    monkeypatch.setattr(sandbox, "convert", slowly)
+    monkeypatch.setattr(untrusted, "convert", slowly)
     with locked(root / ".new-other"):
-        made = pickles.converted(folder)
+        made = untrusted.converted(folder)
     assert (made / "mark").is_file(), "somebody may be reading it"
     assert sorted(path.name for path in root.iterdir()) == sorted([".new-made", ".new-other", made.name])
 
@@ -202,7 +202,7 @@ def test_a_disk_that_fails_is_not_the_models_fault(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(saved({"a": torch.zeros(9)}))
     (tmp_path / "out/model.safetensors").mkdir(parents=True)
     with pytest.raises(BadCheckpointError, match="cannot be stored on the server: Is a directory. Free some space"):
-        sandbox.convert([tmp_path / "pytorch_model.bin"], tmp_path / "out", 1 << 20)
+        untrusted.convert([tmp_path / "pytorch_model.bin"], tmp_path / "out", 1 << 20)
 
 
 def test_tensors_that_share_memory_are_written_each_under_its_name(tmp_path):
@@ -214,12 +214,12 @@ def test_tensors_that_share_memory_are_written_each_under_its_name(tmp_path):
     }  # fmt: skip
     (tmp_path / "in").mkdir()
     (tmp_path / "in/pytorch_model.bin").write_bytes(saved(state))
-    sandbox.convert([tmp_path / "in/pytorch_model.bin"], tmp_path, 1 << 20)
+    untrusted.convert([tmp_path / "in/pytorch_model.bin"], tmp_path, 1 << 20)
     found = load_file(tmp_path / "model.safetensors")
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], state[name]) and found[name].dtype == state[name].dtype for name in state)
     with pytest.raises(BadCheckpointError, match="of memory when unpacked"):
-        sandbox.convert([tmp_path / "in/pytorch_model.bin"], tmp_path, 100)
+        untrusted.convert([tmp_path / "in/pytorch_model.bin"], tmp_path, 100)
 
 
 def test_it_counts_as_the_visitors_models_do_and_goes_with_them(hub, folders):
@@ -266,7 +266,7 @@ def test_a_folder_of_the_owner_goes_through_the_child_too(folders, tmp_path, mon
     write(pickled(folders / "tiny"), folder)
     load_model(str(folder))
     assert [path.name for path in (tmp_path / "cache/seg-demo/converted").iterdir()] == [made.name]
-    monkeypatch.setattr(pickles, "LIMIT", 0)
+    monkeypatch.setattr(untrusted, "LIMIT", 0)
     shutil.copytree(folder, tmp_path / "again")
     (tmp_path / "again/extra.json").write_text("{}")
     load_model(str(tmp_path / "again"))
@@ -279,11 +279,11 @@ def test_training_reads_none_either_and_keeps_no_process_waiting(folders, tmp_pa
     begun = start(Config(model=str(folder)), lambda task: TWO)
     wanted = SegFormer.load(folders / "other").module.state_dict()
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in begun.checkpoint.module.state_dict().items())
-    assert sandbox._sandbox._process is None
+    assert untrusted._sandbox._process is None
 
 
 def test_torchvisions_files_go_through_the_child_too(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "net-01234567.pth").write_bytes(saved({"a": torch.arange(3)}))
-    made = pickles.converted_file(tmp_path / "net-01234567.pth")
-    assert torch.equal(load_file(made)["a"], torch.arange(3)) and pickles.converted_file(tmp_path / "net-01234567.pth") == made
+    made = untrusted.converted_file(tmp_path / "net-01234567.pth")
+    assert torch.equal(load_file(made)["a"], torch.arange(3)) and untrusted.converted_file(tmp_path / "net-01234567.pth") == made

@@ -16,7 +16,7 @@ from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BusyError
 from seg_demo.core.requests import LeftError, Request, TooLongError
 from seg_demo.core.settings import Settings, settings
-from seg_demo.hub import sandbox
+from seg_demo.hub import untrusted
 from seg_demo.networks.segformer import SegFormer
 from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE, TINY, TWO
@@ -25,18 +25,18 @@ from tests.checkpoints import IMAGE, TINY, TWO
 @pytest.fixture(scope="module")
 def helper():
     """The helper of this process, started while the environment holds logins: it takes seconds, so all tests here have the same."""
-    sandbox.close()
+    untrusted.close()
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("HF_TOKEN", "hf_secret")
         patched.setenv("MY_PASSWORD", "secret")
-        sandbox.warm()
-    return sandbox._sandbox
+        untrusted.warm()
+    return untrusted._sandbox
 
 
 @pytest.fixture
 def fresh(helper):
     """A quarantine that has seen nothing, with a helper that runs already."""
-    mine = sandbox.Sandbox()
+    mine = untrusted.Sandbox()
     mine._process = helper._process
     yield mine
     helper._process = mine._process
@@ -65,15 +65,15 @@ def test_what_takes_too_much_memory_or_time_is_a_sentence_and_the_next_one_is_se
     with open(tmp_path / "huge/model.safetensors", "wb") as file:
         file.write(struct.pack("<Q", len(header)) + header)
         file.truncate(8 + len(header) + 6_000_000_000)
-    monkeypatch.setattr(sandbox, "identity", lambda path: str(path))
-    monkeypatch.setattr(sandbox, "settings", lambda: replace(settings(), quarantine_bytes=10**9))
+    monkeypatch.setattr(untrusted, "identity", lambda path: str(path))
+    monkeypatch.setattr(untrusted, "settings", lambda: replace(settings(), quarantine_bytes=10**9))
     with pytest.raises(BadCheckpointError):
         fresh.inspect(tmp_path / "huge")
     helper = fresh._process.pid
-    monkeypatch.setattr(sandbox, "settings", lambda: replace(settings(), quarantine_seconds=0.001))
+    monkeypatch.setattr(untrusted, "settings", lambda: replace(settings(), quarantine_seconds=0.001))
     with pytest.raises(BadCheckpointError, match=r"within 0\.001 seconds"):
         fresh.inspect(folders / "third")
-    monkeypatch.setattr(sandbox, "settings", settings)
+    monkeypatch.setattr(untrusted, "settings", settings)
     fresh.inspect(folders / "other")
     assert fresh._process.pid == helper, "the helper outlives what it tried"
     os.kill(helper, 9)
@@ -90,10 +90,10 @@ def test_class_queries_that_take_too_much_memory_kill_nothing_else(fresh, folder
     made.processor.size = type(made.processor)(size={"shortest_edge": 4000, "longest_edge": 4000}).size
     made.save(tmp_path)
     helper = fresh._process.pid
-    monkeypatch.setattr(sandbox, "settings", lambda: replace(settings(), quarantine_bytes=5 * 10**8))
+    monkeypatch.setattr(untrusted, "settings", lambda: replace(settings(), quarantine_bytes=5 * 10**8))
     with pytest.raises(BadCheckpointError, match="memory"):
         fresh.inspect(tmp_path)
-    monkeypatch.setattr(sandbox, "settings", settings)
+    monkeypatch.setattr(untrusted, "settings", settings)
     fresh.inspect(folders / "third")
     assert fresh._process.pid == helper
 
@@ -113,7 +113,7 @@ def test_a_model_that_gives_no_numbers_is_refused(hub, tmp_path):
 def test_only_what_a_stranger_chose_goes_through_it(hub, folders, monkeypatch):
     hub.add_repo("ann/model", folders / "tiny")
     tried = []
-    monkeypatch.setattr(sandbox, "inspect", lambda path: tried.append(path.name))
+    monkeypatch.setattr(untrusted, "inspect", lambda path: tried.append(path.name))
     Predictor(Settings()).get("ann/model", visitor=False)
     Predictor(Settings()).get("unet-cells")
     assert tried == []
@@ -146,8 +146,8 @@ def test_a_slow_model_keeps_nobody_waiting_for_long(monkeypatch):
 
 def test_a_strangers_model_is_forgotten_by_the_cache_of_answers_when_it_changes(folders, tmp_path):
     shutil.copytree(folders / "tiny", tmp_path / "a")
-    before = sandbox.identity(tmp_path / "a")
-    assert before == sandbox.identity(folders / "tiny")
+    before = untrusted.identity(tmp_path / "a")
+    assert before == untrusted.identity(folders / "tiny")
     with open(tmp_path / "a/config.json", "a") as file:
         file.write(" ")
-    assert sandbox.identity(tmp_path / "a") != before
+    assert untrusted.identity(tmp_path / "a") != before

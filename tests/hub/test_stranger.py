@@ -10,7 +10,7 @@ import pytest
 
 from seg_demo.core.errors import SegDemoError
 from seg_demo.core.settings import Settings
-from seg_demo.hub import sandbox
+from seg_demo.hub import untrusted
 from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
 from tests.stranger_repos import all_of_them
@@ -53,4 +53,4 @@ def test_they_are_served_soundly_or_refused(hub, folders, tmp_path):
 @pytest.mark.timeout(1800)
 def test_all_are_served_soundly_or_refused(hub, folders, tmp_path):
     attack(hub, folders, tmp_path / "fired", slice(None))
-    sandbox.close()
+    untrusted.close()

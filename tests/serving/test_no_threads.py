@@ -14,7 +14,7 @@ from seg_demo.core import requests
 from seg_demo.core.errors import BusyError
 from seg_demo.core.requests import SingleFlight
 from seg_demo.core.settings import Settings
-from seg_demo.hub import client, sandbox
+from seg_demo.hub import client, untrusted
 from seg_demo.serving import catalog
 from seg_demo.serving import predictor as loading
 from seg_demo.serving.predictor import Predictor
@@ -46,7 +46,7 @@ def test_a_look_up_that_gets_no_thread(no_threads):
 @pytest.mark.soak
 def test_a_model_is_not_blamed_when_no_process_is_left_to_try_it_in(folders, monkeypatch):
     """The helper cannot fork (its fork always fails); afterwards another helper tries the same model, and it passes."""
-    mine, real = sandbox.Sandbox(), subprocess.Popen
+    mine, real = untrusted.Sandbox(), subprocess.Popen
     code = (
         "import os, sys, errno\nfrom seg_demo.serving import sandbox_child as quarantine_child\n"
         "def fork(): raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))\n"

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from seg_demo.core.sandbox import Helper
-from seg_demo.hub import sandbox
+from seg_demo.hub import untrusted
 from tests.served import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the measures are Linux's")
@@ -160,14 +160,14 @@ def test_a_helper_that_left_and_whose_successor_hangs_is_ended_in_time(tmp_path,
 
 @pytest.mark.soak
 def test_the_helper_waits_in_little_memory_and_leaves(folders, monkeypatch):
-    monkeypatch.setattr(sandbox, "IDLE_SECONDS", 4.0)
-    monkeypatch.setattr(sandbox, "NETWORKS_SECONDS", 2.0)
-    mine = sandbox.Sandbox()
+    monkeypatch.setattr(untrusted, "IDLE_SECONDS", 4.0)
+    monkeypatch.setattr(untrusted, "NETWORKS_SECONDS", 2.0)
+    mine = untrusted.Sandbox()
     try:
         mine.warm()
         mine.inspect(folders / "tiny")
         helper = psutil.Process(mine._process.pid)
-        until = time.monotonic() + sandbox.NETWORKS_SECONDS + 30
+        until = time.monotonic() + untrusted.NETWORKS_SECONDS + 30
         waits = helper.memory_info().rss
         print(f"measured: the helper waits in {waits / 1e6:.0f} MB")
         assert 0 < waits < 350e6
@@ -183,7 +183,7 @@ def test_the_helper_waits_in_little_memory_and_leaves(folders, monkeypatch):
 
 @pytest.mark.soak
 def test_the_process_that_has_imported_networks_is_made_ahead_and_leaves_first(folders, monkeypatch):
-    mine = sandbox.Sandbox()
+    mine = untrusted.Sandbox()
     try:
         mine.prepare()
         helper = psutil.Process(mine._process.pid)
