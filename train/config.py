@@ -104,6 +104,10 @@ class Config:
         return asdict(self)
 
 
+# The parts of a loss in which classes can weigh differently.
+WEIGHTED = frozenset(("ce", "focal"))
+
+
 def check(config: Config) -> list[str]:
     """Every problem of a configuration that can be seen without reading data, one sentence each."""
     problems = []
@@ -119,6 +123,9 @@ def check(config: Config) -> list[str]:
         problems.append(Message("flags.bad_lr", value=config.lr))
     if config.epochs == 0 and config.from_scratch:
         problems.append(Message("flags.nothing_from_scratch"))
+    # A run that was started so goes on so.
+    if config.class_weights != "none" and not config.resume and not WEIGHTED & set(config.loss.split("+")):
+        problems.append(Message("flags.loss_without_weights", value=config.class_weights, loss=config.loss))
     if config.report_to != "none" and importlib.util.find_spec(config.report_to) is None:
         problems.append(Message("flags.tracker_not_installed", package=config.report_to))
     if config.resume and config.output:

@@ -104,3 +104,13 @@ def test_a_tracker_that_is_not_installed_is_said_before_anything_starts(monkeypa
 
 def test_random_weights_are_not_published_as_they_are() -> None:
     assert any("--from-scratch" in problem for problem in check(Config(epochs=0, from_scratch=True)))
+
+
+def test_weights_of_classes_need_a_loss_that_has_them() -> None:
+    for loss in ("dice", "lovasz"):
+        with pytest.raises(ConfigError, match=f"--class-weights is balanced, but --loss {loss} has no weights"):
+            parse(["--loss", loss, "--class-weights", "balanced"])
+        assert parse(["--loss", loss, "--class-weights", "none"])[0].loss == loss
+        assert not check(Config(loss=loss, class_weights="balanced", resume="runs/a")), "a run that was started so goes on so"
+    for loss in ("ce", "focal", "ce+dice", "ce+lovasz", "focal+dice"):
+        assert not check(Config(loss=loss, class_weights="balanced")), loss
