@@ -118,10 +118,10 @@ def prepare() -> None:
 
 
 def _prepare() -> None:
-    first = next((row["id"] for row in models("en") if networks.CLICKS in row["prompts"]), None)
-    if first is not None and catalog.resolve(first, local_folders=False).source == "bundled":
+    first = next((spec for spec in menu.specs() if menu.is_clicked(spec) and catalog.available(spec)), None)
+    if first is not None and first.source == "bundled":
         # No more than loading: an answer would order the compiled form, which is then made while somebody clicks for the first time.
-        with predictor().prompting(NOTHING, first):
+        with predictor().prompting(NOTHING, first.key):
             pass
 
 
