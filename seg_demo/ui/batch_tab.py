@@ -144,15 +144,13 @@ def chosen_of(model: object) -> tuple[bool, bool, bool]:
     if spec is None:
         return True, True, True
     task = TASKS[spec.task]
-    # A network that answers several tasks answers with queries, which have no mean.
-    return task.scores or task.stuff, task.learnt, task.learnt and task.classes and not spec.tasks
+    return task.scores or task.stuff, task.learnt, menu.looks_again(model)
 
 
 def choices_for(model: object) -> tuple[Any, Any, Any]:
     """What there is to choose with a model that was picked; what is no choice any more is as it was at first."""
     scored, closer, averaged = chosen_of(model)
-    detail, looks = ({"visible": True} if shown else {"visible": False, "value": first} for shown, first in ((closer, DETAILS[0]), (averaged, 1)))
-    return Slider(visible=scored), Either(**detail), Either(**looks)
+    return Slider(visible=scored), Either.offered(closer, DETAILS[0]), Either.offered(averaged, 1)
 
 
 def waiting(request: gr.Request) -> str:

@@ -49,7 +49,7 @@ from seg_demo.masks.compare import (
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import cell
 from seg_demo.ui import menu
-from seg_demo.ui.components import Slider, ViewStrip, detail_box, follow_file, image_box, language_of, looks_box, plain_files, run_dock, served_file, t, with_view, words
+from seg_demo.ui.components import Either, Slider, ViewStrip, detail_box, follow_file, image_box, language_of, looks_box, plain_files, run_dock, served_file, t, with_view, words
 from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
 
 if TYPE_CHECKING:
@@ -72,16 +72,17 @@ def compare_tab(tab: gr.Tab) -> None:
     """
     gr.Markdown(t("compare_lead"), elem_classes="lead")
     choices = menu.choices(*menu.learnt())
+    first = [identity for _, identity in choices if identity.endswith("-cells")][:2]
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
             photo, strip = image_box("compare"), ViewStrip(kind="alone", elem_id="compare-view")
             models = gr.Dropdown(
-                choices=choices, value=[identity for _, identity in choices if identity.endswith("-cells")][:2],
+                choices=choices, value=first,
                 multiselect=True, max_choices=MOST, allow_custom_value=True, label=t("compare_models"),
                 info=t("compare_models_info"), elem_id="compare-models",
             )  # fmt: skip
             threshold = Slider(0, 1, 0.5, step=0.01, label=t("threshold"), elem_id="compare-threshold")
-            detail, looks = detail_box("compare"), looks_box("compare")
+            detail, looks = detail_box("compare"), looks_box("compare", visible=all(map(menu.looks_again, first)))
             truth = Files(
                 label=t("compare_truth"), file_count="multiple", file_types=["image", ".json"], height=150, elem_id="compare-truth"
             )
@@ -95,6 +96,7 @@ def compare_tab(tab: gr.Tab) -> None:
                 listed = gr.DownloadButton(t("compare_csv"), visible=False, size="sm", elem_id="compare-csv")
                 drawn = gr.DownloadButton(t("compare_png"), visible=False, size="sm", elem_id="compare-png")
     menu.follow(tab, models, *menu.learnt())
+    models.change(offer_looks, models, looks, **UNQUEUED)
     follow_file(strip, photo)
     done = run.click(
         run_compare, [photo, models, threshold, truth, strip, detail, looks], [viewer, table, listed, drawn], api_name="compare",
@@ -106,6 +108,11 @@ def compare_tab(tab: gr.Tab) -> None:
         lambda: (None, "", *2 * (gr.DownloadButton(visible=False),)), None, [viewer, table, listed, drawn],
         **UNQUEUED,
     )  # fmt: skip
+
+
+def offer_looks(models: Any) -> Either:
+    """The number of looks, where it is any choice with every model: one that looks once would be left out."""
+    return Either.offered(all(map(menu.looks_again, models if isinstance(models, list) else ())), 1)
 
 
 @in_words

@@ -324,6 +324,16 @@ class Either(gr.Radio):
         """The payload as it came."""
         return payload
 
+    @classmethod
+    def offered(cls, shown: bool, first: Any) -> Either:
+        """The buttons as they are, or hidden and at their first value, for what is no choice any more.
+
+        Args:
+            shown: whether there is a choice.
+            first: that value.
+        """
+        return cls(visible=True) if shown else cls(visible=False, value=first)
+
 
 def detail_box(tab: str, visible: bool = True) -> Either:
     """How closely a model looks: one of :data:`seg_demo.core.requests.DETAILS`.

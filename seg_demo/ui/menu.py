@@ -122,6 +122,13 @@ def is_clicked(spec: ModelSpec) -> bool:
     return networks.CLICKS in networks.prompts_of(spec.architecture)
 
 
+def looks_again(identity: object) -> bool:
+    """Whether the mean of several looks is any choice with a model: of one that is not on the menu, it may be. A network that answers several
+    tasks answers with queries, which have no mean."""
+    spec = spec_of(identity)
+    return spec is None or (TASKS[spec.task].learnt and TASKS[spec.task].classes and not spec.tasks)
+
+
 def about(spec: ModelSpec, language: str) -> str:
     """One or two sentences: what the model is good at."""
     return in_language(spec.about, language)

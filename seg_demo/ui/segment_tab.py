@@ -16,7 +16,7 @@ from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, wor
 from seg_demo.gateway.visitor import Photo, Upload
 from seg_demo.masks.regions import METHODS, Parameter
 from seg_demo.ui import menu
-from seg_demo.ui.components import Outcome, Slider, ViewStrip, detail_box, examples, follow_file, image_box, language_of, looks_box, outcome, reporting, t, task_words, viewed
+from seg_demo.ui.components import Either, Outcome, Slider, ViewStrip, detail_box, examples, follow_file, image_box, language_of, looks_box, outcome, reporting, t, task_words, viewed
 from seg_demo.ui.results import CachedResult, Result, preview_of
 
 CELL_PICTURES = ("coins.png", "nuclei.jpg", "cell.png", "tissue.jpg")
@@ -86,7 +86,7 @@ def network_tab(task: Task) -> NetworkTab:
                 0, 1, 0.5, step=0.01, label=t("threshold"), info=t("threshold_info" if task.scores else "threshold_score_info"),
                 visible=task.scores or task.stuff, elem_id=f"{name}-threshold",
             )  # fmt: skip
-            detail, looks = detail_box(name), looks_box(name, visible=task.classes)
+            detail, looks = detail_box(name), looks_box(name, visible=task.classes and menu.looks_again(first))
             tuned = advanced(name) if task.stuff else []
             run = gr.Button(t("run"), variant="primary", elem_id=f"{name}-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
@@ -158,6 +158,8 @@ def connect(
             trigger_mode="always_last", concurrency_limit=4, concurrency_id="filter",
         )  # fmt: skip
     model.change(describe, model, note, **UNQUEUED).then(look, model, note, **UNQUEUED)
+    if task.classes:
+        model.change(offer_looks, model, looks, **UNQUEUED)
 
 
 @in_words
@@ -192,6 +194,8 @@ def _answered(
         return None, None
     if not model:
         raise BadRequestError("requests.no_model")
+    # What was chosen before this model was, and is not offered with it.
+    looks = looks if menu.looks_again(model) else 1
     options = Options(threshold, detail, confidence=True, preferred=preferred, thresholds=thresholds, view=upload.view, looks=looks)
     asked = model, options.detail, preferred, options.looks, *options.thresholds.items()
     if before is not None and before.answers(upload, *asked):
@@ -284,6 +288,11 @@ def refilter(result: Result | None, threshold: object) -> tuple[Result | None, R
 def describe(model: object, request: gr.Request) -> str:
     """The note below the picker."""
     return menu.note(model, language_of(request))
+
+
+def offer_looks(model: object) -> Either:
+    """The number of looks, where it is any choice with the model."""
+    return Either.offered(menu.looks_again(model), 1)
 
 
 def look(model: object, request: gr.Request) -> Any:

@@ -15,12 +15,13 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from seg_demo import networks
 from seg_demo.__main__ import main
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import Options
 from seg_demo.core.settings import Settings
 from seg_demo.serving.predictor import Predictor, load_model
-from seg_demo.ui import batch_tab, results
+from seg_demo.ui import batch_tab, compare_tab, menu, results, segment_tab
 from seg_demo.ui.components import SegmentationViewer, with_doubt
 from seg_demo.ui.results import CachedResult, Result
 from tests.checkpoints import IMAGE
@@ -75,6 +76,13 @@ def test_a_batch_offers_what_its_model_can_do():
         for model in ("unet-cells", "maskrcnn-cells", "otsu", "ann/typed")
     }
     assert offered == {"unet-cells": [False, True, True], "maskrcnn-cells": [True, True, False], "otsu": [False, False, False], "ann/typed": [True, True, True]}
+    # Every model of the menu that answers classes, by what its network says of itself.
+    averages = {spec.key: networks.network(spec.architecture).averages for spec in menu.specs("semantic")}
+    assert averages["unet-cells"] and not averages["facebook/mask2former-swin-tiny-coco-panoptic"]
+    for model, several in averages.items():
+        assert menu.looks_again(model) == several == segment_tab.offer_looks(model).visible, model
+        assert compare_tab.offer_looks(["unet-cells", model]).visible == several, model
+    assert segment_tab.offer_looks("facebook/mask2former-swin-tiny-coco-panoptic").value == 1 and not compare_tab.offer_looks(["maskrcnn-cells"]).visible
     assert batch_tab.choices_for("otsu")[1].value == "whole" and batch_tab.choices_for("maskrcnn-cells")[2].value == 1
 
 
