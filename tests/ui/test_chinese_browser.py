@@ -166,6 +166,8 @@ def test_a_phone_shows_the_whole_table_scrolls_downwards_alone_and_the_doubts_ke
     viewer.locator(".sv-doubt").click()
     expect(viewer.locator(".sv-key")).to_be_visible(timeout=RESULT_MS)
     assert viewer.locator(".sv-scroll").evaluate("node => node.scrollWidth <= node.clientWidth + 1")
+    expect(viewer.locator(".sv-help")).to_contain_text("点按可查看名称")
+    expect(viewer.locator(".sv-help")).not_to_contain_text("键")
     (tmp_path / "notes.png").write_text("no picture")
     upload(page, "semantic", tmp_path / "notes.png")
     expect(viewer).to_have_attribute("data-state", "empty", timeout=RESULT_MS)

@@ -182,6 +182,7 @@ def test_with_a_finger_and_what_goes_wrong_is_said(visit):
     page = visit(viewport={"width": 380, "height": 800}, has_touch=True, locale="zh-CN")
     begin(page, COINS, name="手指", classes="cell, wall")
     canvas, shown = Canvas(page, SIZE), page.locator(".se-clickstate")
+    expect(page.locator(".se-help")).to_contain_text("画笔。双指缩放")
     with page.expect_request("**/run/click") as asked:
         page.locator("[data-tool=click]").tap()
     kept = Path(asked.value.post_data_json["data"][0])
@@ -191,7 +192,7 @@ def test_with_a_finger_and_what_goes_wrong_is_said(visit):
     page.locator(".se-minus").tap()
     (place, first), (other, second) = pixel(canvas, 100, 100), pixel(canvas, 220, 180)
     page.touchscreen.tap(*place)
-    expect(page.locator(".se-notice")).to_contain_text("请先在对象内部点击")
+    expect(page.locator(".se-notice")).to_contain_text("请先在对象内部点按")
     page.locator(".se-plus").tap()
     clicked(page, lambda: page.touchscreen.tap(*place))
     page.locator(".se-minus").tap()

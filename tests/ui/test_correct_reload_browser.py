@@ -128,6 +128,23 @@ def test_visitors_do_not_see_each_other_and_a_phone_in_chinese(visit, address): 
     canvas = Canvas(other, SIZE)
     other.touchscreen.tap(*canvas.screen(100, 100))
     expect(editor(other)).to_have_attribute("data-strokes", "1")
+    # A polygon by taps: Undo takes a corner back, two fingers zoom and draw nothing, and the first corner closes it.
+    other.locator("[data-tool=polygon]").tap()
+    before, (left, top) = mask_of(other), canvas.screen(30, 30)
+    for corner in ((30, 30), (90, 30), (90, 90), (300, 300)):
+        other.touchscreen.tap(*canvas.screen(*corner))
+    other.locator(".se-undo").tap()
+    touches = other.context.new_cdp_session(other)
+    for kind, places in (("Start", [(left, top)]), ("Start", [(left, top), (left + 40, top + 40)]), ("Move", [(left, top), (left + 80, top + 80)]), ("End", [])):
+        touches.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": [{"x": x, "y": y, "id": id} for id, (x, y) in enumerate(places)]})
+    expect(other.locator(".se-percent")).not_to_have_text("100 %")
+    other.locator(".se-fit").tap()
+    expect(other.locator(".se-percent")).to_have_text("100 %")
+    assert np.array_equal(mask_of(other), before)
+    other.touchscreen.tap(*canvas.screen(32, 33))
+    expect(editor(other)).to_have_attribute("data-strokes", "2")
+    painted = mask_of(other) != before
+    assert painted[40:60, 70:85].all() and not painted[100:].any() and not painted[60:, :50].any()
 
 
 def test_a_result_goes_into_the_editor_with_one_click(visit, address, data):  # noqa: F811

@@ -47,8 +47,13 @@ const editor = {
     if (this.keeping) notice(say("noAutosave"));
     this.keeping = false;
   },
-  // Of clicks that have not been taken, the last one.
-  undo() { this.clicks.pending ? this.clicks.back() : this.step("undo"); },
+  // Of clicks that have not been taken, and of corners of a polygon that is not closed, the last one.
+  undo() {
+    if (this.clicks.pending) return this.clicks.back();
+    if (!this.tools.corners.length) return this.step("undo");
+    this.tools.corners.pop();
+    this.redraw();
+  },
   redo() { if (!this.clicks.pending) this.step("redo"); },
   step(way) {
     this.tools.cancel();
@@ -89,6 +94,8 @@ const editor = {
     panel.mark(find("classes"), this.tools.label);
     panel.mark(find("objects"), this.tools.object);
     const { target } = this.tools;
+    // A finger that rests on a button is not told what that does.
+    find("help").textContent = (TOUCH ? say(this.tools.tool) + (LANGUAGE === "zh" ? "。" : ". ") : "") + say("editorHelp");
     find("next").textContent = say("nextIs").replace("{name}", target === null ? say("newObject") : this.nameOf(target));
     this.refreshClicks();
     screen.draw("top");
@@ -103,7 +110,7 @@ const editor = {
   refreshClicks() {
     if (!this.ready) return;
     clickPanel.show(this);
-    find("undo").disabled = !this.clicks.pending && !this.work.history.canUndo;
+    find("undo").disabled = !this.clicks.pending && !this.tools.corners.length && !this.work.history.canUndo;
   },
 
   // What depends on the mask: the list of objects, undo and redo, the facts, and the changed part of the window.

@@ -3,11 +3,12 @@
 const TOOL_KEYS = { h: "pan", b: "brush", e: "eraser", g: "fill", p: "polygon", i: "pick", r: "region", c: "click", m: "merge", x: "cut", d: "remove" };
 
 const PRESS_MS = 550; // a finger that stays so long selects
+const TAPPED = ["fill", "polygon", "pick", "merge", "remove"]; // tools that a finger uses when it is lifted: it may be the first of two
 
 class Input {
   // `editor`: view, tools, screen, use(tool), undo(), redo(), save(), resize(factor), pickIndex(n), removeSelected(), active().
   constructor(stage, editor) {
-    Object.assign(this, { stage, editor, down: new Map(), pinch: 0, moving: false, space: false, hover: null, cross: null, penDown: false });
+    Object.assign(this, { stage, editor, down: new Map(), pinch: 0, tap: false, moving: false, space: false, hover: null, cross: null, penDown: false });
     this.pointers();
     this.keys();
   }
@@ -47,11 +48,13 @@ class Input {
       this.pressed = this.local(event);
       if (this.down.size === 2) {
         this.pressed = null;
-        editor.tools.cancel();
+        this.tap = false;
+        editor.tools.interrupt();
         this.moving = true;
         this.pinch = this.spread();
       } else if (this.space || event.button === 1 || editor.tools.tool === "pan") this.moving = true;
       else if ((event.ctrlKey || event.metaKey) && event.button === 0) this.select(event);
+      else if (event.pointerType === "touch" && TAPPED.includes(editor.tools.tool)) this.tap = true;
       else editor.tools.down(this.image(this.local(event)), { erasing: (event.buttons & 32) !== 0, negative: event.altKey || event.button === 2 });
       if (event.pointerType === "touch" && this.down.size === 1) this.pressing = setTimeout(() => this.down.size === 1 && this.select(event), PRESS_MS);
       editor.screen.draw("part");
@@ -81,8 +84,9 @@ class Input {
       if (this.pressed && this.moving && event.button === 0 && this.down.size === 0 && editor.tools.tool === "pan" && !this.space) editor.tools.select(this.image(this.local(event)));
       this.pressed = null;
       if (this.down.size === 0) {
-        if (!this.moving) event.type === "pointerup" ? editor.tools.up() : editor.tools.cancel();
-        this.moving = false;
+        if (!this.moving && this.tap && event.type === "pointerup") editor.tools.down(this.image(this.local(event)));
+        else if (!this.moving) event.type === "pointerup" ? editor.tools.up() : editor.tools.interrupt();
+        this.moving = this.tap = false;
       }
       editor.screen.draw("part");
     };

@@ -30,6 +30,7 @@ class Panel {
     const find = (name) => root.querySelector(".se-" + name);
     Object.assign(this, { classes: find("classes"), objects: find("objects"), filter: find("filter"), form: find("add") });
     this.filter.addEventListener("input", () => this.narrow());
+    for (const field of [this.filter, this.form.elements[0]]) field.placeholder = say(field.dataset.label);
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       const name = this.form.elements[0].value.trim();

@@ -14,11 +14,12 @@ function drawTools(context, toStage) {
   const points = tools.corners.length ? [...tools.corners, ...(at ? [at] : [])] : tools.stroke && tools.stroke.tool === "cut" ? tools.stroke.points : [];
   points.map(toStage).forEach(([x, y], i) => (i ? line.lineTo(x, y) : line.moveTo(x, y)));
   if (points.length) twice(line);
-  for (const corner of tools.corners) {
+  // The first one is where a polygon is closed.
+  tools.corners.forEach((corner, i) => {
     const dot = new Path2D();
-    dot.arc(...toStage(corner), 4, 0, 2 * Math.PI);
+    dot.arc(...toStage(corner), i || tools.corners.length < 3 ? 4 : 8, 0, 2 * Math.PI);
     twice(dot);
-  }
+  });
   if (tools.tool === "click" || editor.clicks.pending) editor.clicks.draw(context, toStage, twice);
   if (at && ["brush", "eraser"].includes(tools.tool)) {
     const ring = new Path2D();

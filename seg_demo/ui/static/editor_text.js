@@ -58,3 +58,30 @@ Object.assign(WORDS.zh, {
   editorHelp: "滚轮或双指缩放，按住空格键拖动平移。[ 和 ] 改变画笔大小。任何工具下，Ctrl+点击或长按均可选择对象。", failedOpen: "图片无法打开，请重试。",
   tooLarge: "掩膜无法发送：", object: "对象", keptHere: "此服务器不保存任何内容：完成后请下载掩膜。",
 });
+// Where fingers point: no keys, no other button; for each of them something to tap.
+Object.assign(WORDS.en, {
+  panTouch: "Move", brushTouch: "Brush", eraserTouch: "Eraser", fillTouch: "Fill", pickTouch: "Pick a class from the image", createTouch: "New object", undoTouch: "Undo", redoTouch: "Redo",
+  polygonTouch: "Polygon: tap corners, and the first one again to close it; Undo takes the last one back", regionTouch: "Region: tap to paint a whole patch of similar colour",
+  clickTouch: "Click: a model finds the object that you tap; drag draws a box", mergeTouch: "Merge: tap an object to add it to the selected one",
+  cutTouch: "Split: draw one line across an object", removeTouch: "Delete an object: tap it",
+  clickTextTouch: "Choose a picture or pick an example, then tap the object.", openTextTouch: "Choose an image and open it in the editor, or press “Correct this mask” below a result.",
+  clickHelpTouch: "Tap an object, or drag a box around it. Take keeps what is shown, Drop discards it.", sureOfItTouch: "The model is {score} % sure. Tap again to correct, or take it.",
+  wordsOnlyTouch: "This model takes words, not taps. Type what to find, or choose another model.", addFirstTouch: "Begin with a tap inside the object.",
+  examplesOnlyTouch: "This model takes words and boxes, not taps. Type what to find, or drag a box around an example.",
+  nothingThereTouch: "The model marked nothing there. Tap elsewhere, or draw a box.", noModelAnswerTouch: "The server did not answer. Your drawing is still here; please tap again.",
+  selectFirstTouch: "There is no object under the line. Select an object first (hold a finger on it), or draw right across one.", nextIsTouch: "Polygon and taps: {name}",
+  editorHelpTouch: "Pinch to zoom; two fingers move the picture. Hold a finger on an object to select it.",
+});
+Object.assign(WORDS.zh, {
+  panTouch: "移动", brushTouch: "画笔", eraserTouch: "橡皮", fillTouch: "填充", pickTouch: "从图中取类别", createTouch: "新对象", undoTouch: "撤销", redoTouch: "重做",
+  polygonTouch: "多边形：点按各顶点，再点第一点闭合；“撤销”撤回上一点", regionTouch: "区域：点按即涂满一块颜色相近的区域",
+  clickTouch: "点选：模型找出所点按的对象；拖动画框", mergeTouch: "合并：点按要并入所选对象的部分",
+  cutTouch: "切分：画一条线穿过一个对象", removeTouch: "删除对象：点按它",
+  clickTextTouch: "选择一张图片或一个示例，然后点按对象。", openTextTouch: "选择图片并在编辑器中打开，或在分割结果下方点按“修正此掩膜”。",
+  clickHelpTouch: "点按一个对象，或拖动画框把它围住。“采用”保留所示结果，“放弃”丢弃。", sureOfItTouch: "模型的把握为 {score}%。可继续点按修正，或直接采用。",
+  wordsOnlyTouch: "此模型只接受文字，不接受点按。请输入要找的内容，或选择其他模型。", addFirstTouch: "请先在对象内部点按。",
+  examplesOnlyTouch: "此模型接受文字和框，不接受点按。请输入要找的内容，或拖动画框圈出一个示例。",
+  nothingThereTouch: "模型在此处没有找到任何东西。请点按别处，或画一个框。", noModelAnswerTouch: "服务器没有响应。所画内容仍在，请重新点按。",
+  selectFirstTouch: "线下没有对象。请先选择一个对象（长按它），或画一条贯穿对象的线。", nextIsTouch: "多边形与点按：{name}",
+  editorHelpTouch: "双指缩放，双指拖动平移。长按对象可选择它。",
+});

@@ -189,14 +189,20 @@ class Tools {
     else this.finish();
   }
 
-  // Escape, a second finger, another tool: the change that is going on never was.
+  // Escape, another tool: the change that is going on never was.
   cancel() {
+    this.interrupt();
+    this.corners = [];
+    this.host.refreshClicks();
+  }
+
+  // A second finger: as `cancel`, of what the first one has begun.
+  interrupt() {
     if (this.stroke) {
       this.host.layer.cancel();
       if (this.stroke.beside !== null) this.object = this.stroke.beside;
     }
     this.stroke = null;
-    this.corners = [];
     this.host.clicks.drag = null;
   }
 
@@ -247,8 +253,9 @@ class Tools {
   }
 
   corner(point) {
-    if (this.corners.length > 2 && this.host.near(point, this.corners[0])) return this.close();
+    if (this.corners.length > 2 && this.host.near(point, this.corners[0], TOUCH ? 24 : 10)) return this.close();
     this.corners.push(point);
+    this.host.refreshClicks();
   }
 
   close() {
