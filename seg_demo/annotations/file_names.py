@@ -205,6 +205,8 @@ def _parts(listed: str) -> list[list[str]]:
     """The folders and the name of a listed path, without what leads out of a folder; a second reading where ``%2F`` hides some."""
     # Label Studio serves local files as /data/local-files/?d=folder/name.png.
     text = listed.split("?d=", 1)[-1] if "?d=" in listed else listed
+    # What an address ends with besides is a signature, or says how large the picture shall be.
+    text = re.split(r"[?#]", text)[0] if re.match(r"[A-Za-z][\w+.-]+://", text) else text
     texts = list(dict.fromkeys((text, unquote(text))))
     split = [re.sub(r"^[A-Za-z]:", "", text).replace("\\", "/").split("/") for text in texts]
     cleaned = [[part for part in parts if part not in ("", ".", "..") and "\0" not in part] for parts in split]

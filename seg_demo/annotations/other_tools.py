@@ -20,10 +20,10 @@ import mmap
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.parsers import expat
 
 import numpy as np
 import yaml
@@ -36,10 +36,11 @@ from seg_demo.annotations.listing import IMAGE_SUFFIXES, NOTE, SPLITS, CocoObjec
 from seg_demo.annotations.readers import Mark, Marked, Reading, loaded, read_geojson
 from seg_demo.core import DataError, Georeference, Message, SegDemoError, View
 from seg_demo.inputs.images import limits_of, read
-from seg_demo.inputs.shapes import CENTRE, Outline, Shape, Stencil, Union
+from seg_demo.inputs.shapes import CENTRE, Outline, Shape, Stencil, Union, holds_rois
 
 YOLO, LABELME, LABEL_STUDIO, CVAT, GEOJSON, IMAGEJ = "YOLO", "labelme", "Label Studio", "CVAT", "GeoJSON", "ImageJ"
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_SPLIT_KEYS = ("train", "val", "valid", "test")
 _CONFIG = ("labeling_config.xml", "labelling_config.xml", "config.xml")
 # How names of ROIs end after the picture's.
 _ROI_ENDING = re.compile(r"[\s_.-]*(roi|rois|roiset|roi_?set)$", re.IGNORECASE)
@@ -47,43 +48,45 @@ _YOLO_LINE = re.compile(rb"\d+(\s+-?[\d.]+(e-?\d+)?){4,}")
 _MOST_YAML = 1_000_000
 _MOST_LABELS = 50_000_000
 _SHOWN = 8
+Places = list[Path | None]
 
 
 def kind_of(path: Path) -> str | None:
     """The tool that a file is of, by its name and what it begins with; None for any other file."""
     suffix = path.suffix.lower()
-    if suffix in (".yaml", ".yml") and path.name.lower() in _YAML:
+    if suffix in (".yaml", ".yml") and (path.name.lower() in _YAML or (_holds(path, [b"names:"]) and any(_holds(path, [key]) for key in (b"train:", b"val:")))):
         return YOLO
     if suffix == ".geojson":
         return GEOJSON
-    if suffix == ".roi" or (suffix == ".zip" and _ROI_ENDING.search(path.stem)):
+    if suffix == ".roi" or (suffix == ".zip" and (_ROI_ENDING.search(path.stem) or holds_rois(path))):
         return IMAGEJ
     if suffix == ".xml":
         return CVAT if _holds(path, [b"<annotations>", b"<image "]) or _holds(path, [b"<annotations>", b"<track "]) else None
     if suffix == ".json":
-        if _holds(path, [b'"shapes"', b'"imagePath"']):
+        if _holds(path, [b'"shapes"']) and (_holds(path, [b'"imagePath"']) or _holds(path, [b'"version"', b'"flags"'])):
             return LABELME
         if _holds(path, [b'"FeatureCollection"', b'"geometry"']):
             return GEOJSON
-        if _begins_list(path) and _holds(path, [b'"data"']) and (_holds(path, [b'"annotations"']) or _holds(path, [b'"predictions"'])):
-            return LABEL_STUDIO
+        if _begins_list(path):
+            if _holds(path, [b'"Feature"', b'"geometry"']):
+                return GEOJSON
+            # The data stand behind the annotations, where a file may break off; the last is JSON-MIN's.
+            if any(_holds(path, words) for words in ([b'"annotations"', b'"result"'], [b'"annotations"', b'"data"'], [b'"predictions"', b'"data"'], [b'"annotation_id"', b'labels"'])):
+                return LABEL_STUDIO
     return None
 
 
 def _holds(path: Path, words: Sequence[bytes]) -> bool:
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return all(content.find(word) >= 0 for word in words)
-    except (OSError, ValueError):  # an empty file has nothing to map
-        return False
+    # An empty file has nothing to map.
+    with suppress(OSError, ValueError), path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return all(content.find(word) >= 0 for word in words)
+    return False
 
 
 def _begins_list(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-    except OSError:
-        return False
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    return False
 
 
 def list_tools(path: Path) -> Listing | None:
@@ -106,6 +109,10 @@ def list_tools(path: Path) -> Listing | None:
     listing = Listing(short_name((path if path.is_dir() else path.with_suffix("")).resolve().name), root)
     places = _READERS[kind](files, root, reading)
     _list(kind, reading, places, listing, files)
+    named = {place for place in places if place is not None}
+    beside = sorted(each for folder in {place.parent for place in named} for each in folder.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES and each not in named)
+    if beside and kind != YOLO:
+        listing.notes.append(Message("annotations.pictures_beside", count=len(beside), name=beside[0].name))
     return listing
 
 
@@ -195,21 +202,17 @@ def _label_folders(root: Path) -> list[Path]:
     return [labels for labels in pairs if any(labels.rglob("*.txt")) and not any(each.suffix.lower() in IMAGE_SUFFIXES for each in labels.rglob("*"))]
 
 
-Places = list[Path | None]
-
-
 def _yolo(files: list[Path], root: Path, into: Reading) -> Places:
     """``data.yaml`` names folders of images, or lists of them; the labels lie where the path says ``labels`` instead of ``images``."""
-    said = _yaml_of(files[0]) if files[0].is_file() else {}
-    names = _yolo_names(said, root, files[0])
+    file, said = _described(files, root)
+    names = _yolo_names(said, root, file)
     into.classes = [names[number] for number in sorted(names)] or None
     images: dict[Path, str | None] = {}
-    for key in ("train", "val", "valid", "test"):
+    for key in _SPLIT_KEYS:
         for entry in said.get(key) if isinstance(said.get(key), list) else [said.get(key)]:
             for image in _images_of(entry, said.get("path"), root) if isinstance(entry, str) else ():
                 images.setdefault(image, SPLITS[key])
-    folders = {said.get(key) for key in ("train", "val") if isinstance(said.get(key), str)}
-    if len(folders) == 1 and {said.get("train"), said.get("val")} == folders:
+    if said.get("train") and said.get("train") == said.get("val"):
         images = dict.fromkeys(images)  # both are all of it: nobody has split the data
     if not images:
         for labels in files if files[0].is_dir() else _label_folders(root):
@@ -232,7 +235,31 @@ def _yolo(files: list[Path], root: Path, into: Reading) -> Places:
             marks = readers.yolo_marks(labels.read_text(encoding="utf-8-sig", errors="replace"), names, relative(labels, root), name, into)
         into.pictures.append(Marked(name, marks, split=split))
         places.append(image)
+    _texts_alone(images, root, into)
     return places
+
+
+def _texts_alone(images: Iterable[Path], root: Path, into: Reading) -> None:
+    """Note the label files whose pictures are not there."""
+    for folder, beside in {labels.parent: image.parent for image in images if (labels := _labels_of(image)) is not None}.items():
+        stems = {each.stem for each in beside.iterdir()}
+        for text in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
+            if text.stem not in stems and _YOLO_LINE.match(text.open("rb").read(200).lstrip()):
+                into.bad(relative(text, root), "picture_missing", None, name=text.stem)
+
+
+def _described(files: list[Path], root: Path) -> tuple[Path, dict[str, object]]:
+    """The file that describes the data, and what it says; nothing where there is none.
+
+    Raises:
+        DataError: there are several, which do not say the same.
+    """
+    usual = [path for path in files if path.name.lower() in _YAML]
+    found = [(path, _yaml_of(path)) for path in usual or files if path.is_file()]
+    for path, said in found[1:]:
+        if any(said.get(key) != found[0][1].get(key) for key in ("path", "names", *_SPLIT_KEYS)):
+            raise DataError("annotations.two_descriptions", path=root, one=relative(found[0][0], root), other=relative(path, root))
+    return found[0] if found else (files[0], {})
 
 
 def _yaml_of(path: Path) -> dict[str, object]:
@@ -242,7 +269,8 @@ def _yaml_of(path: Path) -> dict[str, object]:
         DataError: it is none.
     """
     try:
-        said = yaml.safe_load(path.read_bytes()[:_MOST_YAML].decode("utf-8-sig"))
+        # Words as they stand there: to YAML, a class called no is false, and one called 007 is 7.
+        said = yaml.load(path.read_bytes()[:_MOST_YAML].decode("utf-8-sig"), Loader=yaml.BaseLoader)
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError("annotations.bad_yaml", path=path, why=" ".join(str(error).split())[:160]) from error
     if not isinstance(said, dict):
@@ -256,7 +284,7 @@ def _yolo_names(said: dict[str, object], root: Path, file: Path) -> dict[int, st
         return {int(key): str(name) for key, name in given.items()}
     if isinstance(given, list):
         return dict(enumerate(map(str, given)))
-    if given is not None:
+    if given:
         raise DataError("annotations.bad_yaml", path=file, why="names")
     listed = find_classes(root)
     return {} if listed is None else dict(zip(listed.values or range(len(listed.names)), listed.names, strict=False))
@@ -334,12 +362,15 @@ def _by_stem(read: Callable[[Path, Reading, str, Path | None], None], ending: re
         for path in files:
             stem = ending.sub("", path.stem) if ending is not None else path.stem
             near = [each for folder in dict.fromkeys(_near(path, root)) if folder.is_dir() for each in sorted(folder.iterdir()) if each.suffix.lower() in IMAGE_SUFFIXES]
-            picture = next((each for each in near if each.name == stem or each.stem == stem), None)
+            picture = next((each for each in near if stem in (each.name, each.stem, each.stem.removesuffix(".ome"))), None)
+            if picture is None and not stem and len(near) == 1:
+                picture = near[0]
+                into.dropped["only_picture"] += 1
             image = relative(picture, root) if picture is not None else stem
             before = len(into.pictures)
             read(path, into, image, picture)
             if picture is None:
-                into.bad(relative(path, root), "picture_missing", image, name=stem[:120])
+                into.bad(relative(path, root), "picture_missing" if stem else "named_after_none", image, name=stem[:120] or path.name)
             places += [picture] * (len(into.pictures) - before)
         return places
 
@@ -368,15 +399,8 @@ def _config_classes(root: Path) -> list[str] | None:
     """The labels of a Label Studio labelling configuration beside the tasks."""
     for name in _CONFIG:
         path = root / name
-        if path.is_file() and path.stat().st_size < _MOST_YAML:
-            found: list[str] = []
-            parser = expat.ParserCreate()
-            parser.StartElementHandler = lambda tag, said: found.append(said["value"]) if tag == "Label" and "value" in said else None
-            try:
-                parser.Parse(path.read_bytes(), True)
-            except expat.ExpatError:
-                continue
-            return list(dict.fromkeys(found))
+        if path.is_file() and path.stat().st_size < _MOST_YAML and (found := readers.studio_classes(path)) is not None:
+            return found
     return None
 
 
@@ -548,11 +572,9 @@ Slices = dict[Place, tuple[Path, View | None, dict[str, Any]]]
 
 def is_dicom(path: Path) -> bool:
     """Whether a file begins as a DICOM does."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+    return False
 
 
 def list_dicom(root: Path, name: str) -> Listing | None:

@@ -25,7 +25,7 @@ import numpy as np
 from seg_demo.core import OBJECT, Message, SegDemoError
 from seg_demo.core.settings import settings
 from seg_demo.inputs.archives import unpack
-from seg_demo.inputs.mask_files import read_mask
+from seg_demo.inputs.mask_files import EMPTY_ALPHA, read_mask
 from seg_demo.inputs.shapes import (
     AREA,
     CENTRE,
@@ -239,7 +239,7 @@ def read_labelme(data: Any, path: Path, into: Reading) -> None:
     for number, entry in enumerate(data["shapes"], start=1):
         where = f"{path.name}, shape {number}"
         try:
-            if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
+            if not isinstance(entry, dict) or not isinstance(entry.get("label"), str) or not entry["label"].strip():
                 raise _Bad("no_label")
             shape = _labelme_shape(entry)
             into.dropped["flags"] += bool(isinstance(entry.get("flags"), dict) and any(entry["flags"].values()))
@@ -270,6 +270,8 @@ def _labelme_shape(entry: dict[str, Any]) -> Shape:
             mask = read_mask(base64.b64decode(entry.get("mask") or "", validate=True)).numbers
         except (SegDemoError, binascii.Error, ValueError, TypeError) as error:
             raise _Bad("broken_mask") from error
+        if mask.ndim != 2:
+            raise _Bad("broken_mask")
         if mask.shape != (y1 - y0 + 1, x1 - x0 + 1):
             raise _Bad("mask_of_other_size", came=f"{mask.shape[1]} x {mask.shape[0]}", wanted=f"{x1 - x0 + 1} x {y1 - y0 + 1}")
         return Stencil.of(mask > 0, x0, y0)
@@ -279,21 +281,23 @@ def _labelme_shape(entry: dict[str, Any]) -> Shape:
         raise _Bad("unknown_kind", kind=str(kind)[:40])
     name, count = _LABELME[kind]
     points = _numbers(entry.get("points"), count)
-    return Stroke(name, points if kind == "linestrip" else points[: 2 * count])
+    sides = set(points[::2]), set(points[1::2])
+    if kind == "rectangle" and len(points) == 8 and len(set(zip(points[::2], points[1::2], strict=True))) == 4 and len(sides[0]) == len(sides[1]) == 2:
+        # All four corners, as X-AnyLabeling writes them.
+        points = min(sides[0]), min(sides[1]), max(sides[0]), max(sides[1])
+    if kind != "linestrip" and len(points) != 2 * count:
+        raise _Bad("other_points", count=len(points) // 2, wanted=count)
+    return Stroke(name, points)
 
 
 # Label Studio
 
 
-def is_label_studio(data: object) -> bool:
-    """Whether JSON is Label Studio's list of tasks."""
-    return isinstance(data, list) and any(isinstance(task, dict) and isinstance(task.get("data"), dict) and ("annotations" in task or "predictions" in task) for task in data[:5])
-
-
 @_json_reader
 def read_label_studio(data: Any, path: Path, into: Reading) -> None:
-    """Label Studio's JSON: of each task the annotation that counts (ground truth, else the latest), or where nobody has annotated, the last prediction."""
-    for number, task in enumerate(data if isinstance(data, list) else [], start=1):
+    """Label Studio's JSON, or JSON-MIN: of each task the annotation that counts (ground truth, else the latest), or where nobody has annotated, the last
+    prediction. Tasks that have neither, or were skipped, say nothing of their pictures."""
+    for number, task in enumerate(_studio_tasks(data) if isinstance(data, list) else [], start=1):
         where = f"{path.name}, task {task.get('id', number) if isinstance(task, dict) else number}"
         image = _studio_image(task)
         if image is None:
@@ -302,22 +306,55 @@ def read_label_studio(data: Any, path: Path, into: Reading) -> None:
         done = [each for each in task.get("annotations") or [] if isinstance(each, dict) and not each.get("was_cancelled")]
         done.sort(key=lambda each: (bool(each.get("ground_truth")), str(each.get("updated_at") or each.get("created_at") or "")))
         guesses = [each for each in task.get("predictions") or [] if isinstance(each, dict)]
+        if not done and not guesses:
+            into.dropped["unannotated"] += 1
+            continue
         into.dropped["other_annotations"] += max(0, len(done) - 1)
         into.dropped["predictions"] += len(guesses) if done else max(0, len(guesses) - 1)
-        chosen = (done or guesses or [{}])[-1]
-        into.pictures.append(_studio_marks(chosen.get("result") or [], where, image, into))
+        into.pictures.append(_studio_marks((done or guesses)[-1].get("result") or [], where, image, into))
+
+
+def _studio_tasks(data: list[Any]) -> list[Any]:
+    """Tasks as JSON has them; those of JSON-MIN have their regions beside the data, under the names of the tags, and one record per annotation."""
+    tasks: list[Any] = []
+    short: dict[object, dict[str, Any]] = {}
+    for number, task in enumerate(data):
+        if not isinstance(task, dict) or "data" in task:
+            tasks.append(task)
+            continue
+        regions = [each for value in task.values() if isinstance(value, list) for each in value if isinstance(each, dict)]
+        result = [{**each, "value": each, "type": next((key for key in each if key.lower().endswith("labels")), "")} for each in regions]
+        if (name := task.get("id", ("", number))) not in short:
+            short[name] = {**task, "data": task, "annotations": []}
+            tasks.append(short[name])
+        short[name]["annotations"].append({**task, "result": result})
+    return tasks
 
 
 def _studio_image(task: object) -> str | None:
     if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
         return None
     values = task["data"]
-    first = values.get("image") or next((value for value in values.values() if isinstance(value, str) and "." in value), None)
+    first = values.get("image") or next((value for value in values.values() if isinstance(value, str) and re.search(r"\.[A-Za-z]\w{1,4}($|\?)", value)), None)
     return first if isinstance(first, str) else None
+
+
+def studio_classes(path: Path) -> list[str] | None:
+    """The labels of a labelling configuration of Label Studio, as results name them; None if it is no XML."""
+    found: list[str] = []
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = lambda tag, said: found.append(said.get("alias") or said["value"]) if tag == "Label" and "value" in said else None
+    try:
+        parser.Parse(path.read_bytes(), True)
+    except expat.ExpatError:
+        return None
+    return list(dict.fromkeys(found))
 
 
 def _studio_marks(result: list[Any], where: str, image: str, into: Reading) -> Marked:
     marks, sizes = [], set()
+    # A region that holds labels alone has its outline in another one of the same id.
+    drawn = {str(each.get("id")): each["value"] for each in result if isinstance(each, dict) and isinstance(each.get("value"), dict) and _OUTLINES & each["value"].keys()}
     for number, region in enumerate(result, start=1):
         place = f"{where}, region {number}"
         try:
@@ -334,6 +371,10 @@ def _studio_marks(result: list[Any], where: str, image: str, into: Reading) -> M
                 continue
             size = _size(region.get("original_height"), region.get("original_width"))
             sizes.add(size)
+            value = value if _OUTLINES & value.keys() else {**drawn.get(str(region.get("id")), {}), **value}
+            if "vertices" in value and not value.get("closed"):
+                into.dropped["lines"] += 1
+                continue
             if region.get("image_rotation"):
                 raise _Bad("turned_picture", angle=region["image_rotation"])
             into.dropped["second_labels"] += len(names) - 1
@@ -342,6 +383,9 @@ def _studio_marks(result: list[Any], where: str, image: str, into: Reading) -> M
             into.bad(place, bad.key, image, **bad.values)
     sizes.discard(None)
     return Marked(image, tuple(marks), sizes.pop() if len(sizes) == 1 else None)
+
+
+_OUTLINES = frozenset({"rle", "imageDataURL", "points", "vertices", "radiusX", "width"})
 
 
 def _studio_shape(kind: str, value: dict[str, Any], size: tuple[int, int] | None) -> Shape:
@@ -354,6 +398,20 @@ def _studio_shape(kind: str, value: dict[str, Any], size: tuple[int, int] | None
             return Stencil.of(_unpacked(bytes(value["rle"]), 4 * size[0] * size[1]).reshape(*size, 4)[..., 3] >= 128, size=size)
         except (ValueError, TypeError, IndexError) as error:
             raise _Bad("broken_mask") from error
+    if "imageDataURL" in value:
+        try:
+            mask = read_mask(base64.b64decode(str(value["imageDataURL"]).partition(",")[2], validate=True))
+        except (SegDemoError, binascii.Error) as error:
+            raise _Bad("broken_mask") from error
+        # Black on nothing; where there is no nothing, all of it is drawn.
+        inside = (mask.numbers.reshape(*mask.size, -1) > 0).any(axis=2)
+        return Stencil.of(inside if inside.any() or EMPTY_ALPHA in mask.understood else ~inside, size=size or mask.size)
+    if "vertices" in value:
+        corners = [corner for corner in value["vertices"] if isinstance(corner, dict)] if isinstance(value["vertices"], list) else []
+        before = [None, *(corner.get("id") for corner in corners)]
+        if any(corner.get("isBezier") for corner in corners) or any(corner.get("prevPointId") not in (None, past) for corner, past in zip(corners, before, strict=False)):
+            raise _Bad("unknown_kind", kind=f"{kind[:40]}, curved or branched")
+        return Outline((_numbers([number for corner in corners for number in (corner.get("x"), corner.get("y"))], 3),), AREA, PERCENT)
     if "points" in value:
         # Drawn as its converter hands it to COCO.
         return Outline((_numbers(value["points"], 3),), AREA, PERCENT)
@@ -430,7 +488,7 @@ def read_cvat(path: Path, into: Reading) -> None:
                 first = members[0]
                 marks.append(first if len(members) == 1 else Mark(first.label, Union(tuple(each.shape for each in members)), first.where, max(each.order for each in members)))
             sides = [int(said.get(key, "")) if said.get(key, "").isdigit() else None for key in ("height", "width")]
-            into.pictures.append(Marked(said.get("name", ""), tuple(marks), _size(*sides), said.get("subset", "").lower() or None))
+            into.pictures.append(Marked(_cvat_image(said), tuple(marks), _size(*sides), said.get("subset", "").lower() or None))
             state["image"] = None
         state["path"].pop()
 
@@ -453,8 +511,13 @@ def read_cvat(path: Path, into: Reading) -> None:
         into.classes = list(dict.fromkeys([*(into.classes or []), *state["labels"]]))
 
 
+def _cvat_image(said: dict[str, str]) -> str:
+    """What a picture is called: exports of projects have a folder for each subset."""
+    return "/".join(part for part in (said.get("subset"), said.get("name", "")) if part)
+
+
 def _cvat_mark(tag: str, said: dict[str, str], path: Path, state: dict[str, Any], into: Reading) -> None:
-    image = state["image"].get("name", "")
+    image = _cvat_image(state["image"])
     where = f"{path.name}, {image}, shape {state['number']}"
     if tag in ("points", "polyline", "skeleton", "cuboid", "tag"):
         into.dropped[{"points": "keypoints", "skeleton": "keypoints", "polyline": "lines", "tag": "tags"}.get(tag, "cuboids")] += 1
@@ -519,6 +582,9 @@ def read_geojson(data: Any, path: Path, into: Reading, farthest: float = FARTHES
             if not isinstance(feature, dict):
                 raise _Bad("no_label")
             said = feature.get("properties") if isinstance(feature.get("properties"), dict) else {}
+            if said.get("objectType") == "tma_core":
+                into.dropped["cores"] += 1
+                continue
             shape = _geometry(feature.get("geometry"), into, farthest)
             into.dropped["nuclei"] += isinstance(feature.get("nucleusGeometry"), dict)
             if shape is not None:
@@ -557,8 +623,9 @@ def _geojson_label(said: dict[str, Any], into: Reading) -> str:
     found = said.get("classification")
     if isinstance(found, dict) and isinstance(found.get("names"), list):
         return ": ".join(map(str, found["names"]))
-    # QuPath's, this project's own, and how people of maps call it.
-    name = found.get("name") if isinstance(found, dict) else next((said[key] for key in _CLASS_KEYS if isinstance(said.get(key), str)), None)
+    # QuPath's, this project's own, and how people of maps call it. What QuPath names is one object.
+    keys = () if "objectType" in said else _CLASS_KEYS
+    name = found.get("name") if isinstance(found, dict) else next((said[key] for key in keys if isinstance(said.get(key), str)), None)
     if isinstance(name, str) and name.strip():
         return name.strip()
     into.dropped["unclassified"] += 1

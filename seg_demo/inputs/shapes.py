@@ -26,6 +26,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import faster_coco_eval.mask_api_new_cpp as coco_masks
 import numpy as np
@@ -524,10 +526,20 @@ def decode_roi(data: bytes) -> Roi:
         raise ValueError("it ends too early") from error
 
 
+def holds_rois(path: Path) -> bool:
+    """Whether a file is a zip of ROIs and nothing else."""
+    try:
+        with ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.startswith("__MACOSX")]
+    except (OSError, BadZipFile, ValueError):
+        return False
+    return bool(names) and all(name.lower().endswith((".roi", "/")) for name in names)
+
+
 def _decoded_roi(data: bytes) -> Roi:
     version, kind, top, left, bottom, right, count = struct.unpack_from(">hbx4hH", data, 4)
     x, y, width, height = struct.unpack_from(">4f", data, 18)
-    size, subtype, options, position, second = (struct.unpack_from(form, data, at)[0] for form, at in ((">i", 36), (">h", 48), (">h", 50), (">i", 56), (">i", 60)))
+    size, subtype, options, arc, position, second = (struct.unpack_from(form, data, at)[0] for form, at in ((">i", 36), (">h", 48), (">h", 50), (">h", 54), (">i", 56), (">i", 60)))
     sub_pixel = bool(options & _SUB_PIXEL) and version >= 222
     name, group, properties = "", 0, {}
     if 0 < second <= len(data) - 52:
@@ -545,7 +557,7 @@ def _decoded_roi(data: bytes) -> Roi:
     elif kind in (_RECT, _OVAL):
         word = _SHOWN.get(subtype, "") if kind == _RECT else ""
         place = (x, y, width, height) if sub_pixel and version >= 223 else (left, top, right - left, bottom - top)
-        shape = None if word else _boxed(kind, *map(float, place))
+        shape = None if word else _boxed(kind, *map(float, place), max(0, arc))
     elif kind in (_POLYGON, _FREEHAND, _TRACED):
         if count == 0:
             count = size
@@ -561,9 +573,16 @@ def _decoded_roi(data: bytes) -> Roi:
     return Roi(name, shape, word, group, properties, max(0, position))
 
 
-def _boxed(kind: int, x: float, y: float, width: float, height: float) -> Shape:
+def _boxed(kind: int, x: float, y: float, width: float, height: float, arc: float) -> Shape:
     if kind == _OVAL:
         return Ellipse((x + width / 2, y + height / 2), (width / 2, height / 2))
+    if arc:
+        # Corners of quarter ellipses, of that diameter at most.
+        a, b = min(arc, width) / 2, min(arc, height) / 2
+        turns = np.linspace(0, np.pi / 2, _CURVE_STEPS + 1) + np.arange(4)[:, None] * np.pi / 2
+        across, down = x + np.where([[0], [1], [1], [0]], a, width - a), y + np.where([[0], [0], [1], [1]], b, height - b)
+        corners = np.stack([across + a * np.cos(turns), down + b * np.sin(turns)], axis=-1)
+        return Outline((tuple(corners.ravel().tolist()),), CENTRE)
     return Outline(((x, y, x + width, y, x + width, y + height, x, y + height),), CENTRE)
 
 

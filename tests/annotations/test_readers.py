@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -367,3 +368,144 @@ def test_masks_of_cvat_that_are_none(runs: str) -> None:
     side = "99999" if runs.startswith("9") else "2"
     with pytest.raises(readers._Bad, match="broken_mask"):
         readers._cvat_shape("mask", {"left": "0", "top": "0", "width": side, "height": side, "rle": runs})
+
+
+def png_text(pixels: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def png_url(mask: np.ndarray) -> str:
+    """Label Studio's bitmask: black on nothing."""
+    return "data:image/png;base64," + png_text(np.dstack([np.zeros((*mask.shape, 3), np.uint8), mask.astype(np.uint8) * 255]))
+
+
+def studio(regions: list[dict], image: str = "/data/upload/1/0badcafe-a.png", **more: object) -> dict:
+    """A task of Label Studio, its regions as (type, value)."""
+    size = {"original_width": W, "original_height": H, "image_rotation": 0, "id": "r"}
+    return {"id": 1, "annotations": [{"result": [{"type": next(iter(each)), "value": each[next(iter(each))], **size} for each in regions]}], "data": {"image": image}, **more}
+
+
+def roi_zip(*rois: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number, roi in enumerate(rois):
+            archive.writestr(f"{number}.roi", roi)
+    return buffer.getvalue()
+
+
+def rounded(left: int, top: int, right: int, bottom: int, arc: int) -> bytes:
+    """A rectangle with round corners, as ImageJ stores it."""
+    head = bytearray(64)
+    head[:6], head[6] = b"Iout\x00\xe4", 1
+    head[8:16] = b"".join(side.to_bytes(2, "big") for side in (top, left, bottom, right))
+    head[54:56] = arc.to_bytes(2, "big")
+    return bytes(head)
+
+
+SPOT = np.zeros((H, W), bool)
+SPOT[3:9, 5:20], SPOT[5, 7], SPOT[0, 0] = True, False, True
+TRIANGLE = [[10, 10], [50, 10], [50, 50]]
+SQUARE = [[[5, 5], [20, 5], [20, 15], [5, 15], [5, 5]]]
+LINE = "0 0.1 0.1 0.5 0.1 0.5 0.5\n"
+AREA_OF_TRIANGLE, AREA_OF_LINE = 192, 225
+# What is written → the classes and areas of picture a, as the tools' own newest versions write it (and programs that write their formats).
+VARIANTS: dict[str, tuple[dict[str, object], list[tuple[str, int]]]] = {
+    "yolo, a list of folders to train on": ({"images/x/a.png": None, "labels/x/a.txt": LINE, "data.yaml": "path: .\ntrain:\n  - images/x\n  - images/y\nval: images/x\nnames: {0: no, 7: 007}\n"}, [("no", AREA_OF_LINE)]),
+    "yolo, a description of any name": ({"images/a.png": None, "labels/a.txt": LINE, "coco8-seg.yaml": "train: images\nval: images\nnames:\n  0: cell\n"}, [("cell", AREA_OF_LINE)]),
+    "labelme, rectangle of four corners": ({"a.png": None, "a.json": {"shapes": [{"label": "x", "shape_type": "rectangle", "points": [[5, 5], [20, 5], [20, 15], [5, 15]]}], "imagePath": "a.png"}}, [("x", 176)]),
+    "label studio, bitmask": ({"a.png": None, "p.json": [studio([{"bitmasklabels": {"imageDataURL": png_url(SPOT), "bitmasklabels": ["x"]}}])]}, [("x", int(SPOT.sum()))]),
+    "label studio, bitmask of all": ({"a.png": None, "p.json": [studio([{"bitmasklabels": {"imageDataURL": png_url(np.ones((H, W), bool)), "bitmasklabels": ["x"]}}])]}, [("x", H * W)]),
+    "label studio, vector": (
+        {"a.png": None, "p.json": [studio([
+            {"vectorlabels": {"vertices": [{"id": str(number), "x": x, "y": y, "isBezier": False} for number, (x, y) in enumerate(TRIANGLE)], "closed": True, "vectorlabels": ["x"]}},
+            {"vectorlabels": {"vertices": [{"x": 1, "y": 1}, {"x": 9, "y": 9}], "closed": False, "vectorlabels": ["x"]}},
+        ])]}, [("x", AREA_OF_TRIANGLE)],
+    ),
+    "label studio, labels beside an outline": ({"a.png": None, "p.json": [studio([{"polygon": {"points": TRIANGLE}}, {"labels": {"labels": ["x"]}}])]}, [("x", AREA_OF_TRIANGLE)]),
+    "label studio, names by alias": (
+        {"a.png": None, "p.json": [studio([{"polygonlabels": {"points": TRIANGLE, "polygonlabels": ["x"]}}])], "config.xml": '<View><PolygonLabels name="l" toName="i"><Label value="Long" alias="x"/></PolygonLabels></View>'},
+        [("x", AREA_OF_TRIANGLE)],
+    ),
+    "label studio, signed address": ({"a.png": None, "p.json": [studio([{"polygonlabels": {"points": TRIANGLE, "polygonlabels": ["x"]}}], "s3://bucket/far/a.png?X-Amz-Signature=b.c")]}, [("x", AREA_OF_TRIANGLE)]),
+    "label studio, json-min, twice annotated": (
+        {"a.png": None, "p.json": [
+            {"image": "/data/upload/1/a.png", "id": 4, "tag": [{"points": TRIANGLE, "polygonlabels": [name], "original_width": W, "original_height": H}], "annotation_id": number, "updated_at": f"2026-0{number}-01T00:00:00.000000Z"}
+            for number, name in ((2, "later"), (1, "x"))
+        ]}, [("later", AREA_OF_TRIANGLE)],
+    ),
+    "label studio, skipped and unknown tasks": (
+        {"a.png": None, "b.png": None, "p.json": [studio([{"polygonlabels": {"points": TRIANGLE, "polygonlabels": ["x"]}}]), {"id": 2, "annotations": [{"was_cancelled": True, "result": []}], "data": {"image": "b.png"}}]},
+        [("x", AREA_OF_TRIANGLE)],
+    ),
+    "cvat, a project with subsets": (
+        {"images/Train/a.png": None, "images/Test/a.png": None, "annotations.xml": "<annotations>" + "".join(
+            f'<image id="0" name="a.png" subset="{subset}" width="{W}" height="{H}"><polygon label="{subset}" points="5,5;20,5;20,15;5,15" z_order="0"/></image>' for subset in ("Train", "Test")
+        ) + "</annotations>"}, [("Train", 150)],
+    ),
+    "qupath, a list in .json, cores and names": (
+        {"a.png": None, "a.json": [
+            {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": SQUARE}, "properties": {"objectType": "tma_core", "name": "A-1"}},
+            {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": SQUARE}, "properties": {"objectType": "annotation", "name": "third from left"}},
+        ]}, [("object", 150)],
+    ),
+    "imagej, its own name for a set": ({"a.png": None, "RoiSet.zip": roi_zip(encode_roi("x", [[[(2, 2), (8, 2), (8, 8), (2, 8)]]], 0, {}))}, [("x", 36)]),
+    "imagej, a zip called as its picture": ({"a.png": None, "b.png": None, "a.zip": roi_zip(encode_roi("x", [[[(2, 2), (8, 2), (8, 8), (2, 8)]]], 0, {}))}, [("x", 36)]),
+    "imagej, round corners": ({"a.png": None, "a.roi": rounded(5, 6, 25, 12, 10)}, [("object", 108)]),
+}  # fmt: skip
+
+
+def laid_out(root: Path, files: dict[str, object]) -> Path:
+    """Files of a data set: None is a picture, what is no text and no bytes becomes JSON."""
+    for name, content in files.items():
+        if content is None:
+            save_picture(root / name)
+            continue
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content if isinstance(content, bytes) else (content if isinstance(content, str) else json.dumps(content)).encode())
+    return root
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_tools_also_write_is_read(variant: str, tmp_path: Path) -> None:
+    files, wanted = VARIANTS[variant]
+    dataset = look(laid_out(tmp_path, files))
+    assert not dataset.faults
+    item = next(item for item in dataset.items if item.image.stem == "a" and item.image.parent.name != "Test")
+    assert [(name, int(np.frombuffer(mask, bool).sum())) for name, mask in objects_in(replace(dataset, items=(item,)), "a")] == wanted
+    assert {item.image.stem for item in dataset.items} == {"a"}, "nothing is known of other pictures"
+
+
+# What is wrong with a data set of two pictures, of which one is whole → what is said of the other.
+WRONG: dict[str, tuple[dict[str, object], str]] = {
+    "labelme that breaks off": ({"a.json": '{"version": "5.5.0", "flags": {}, "shapes": [{"label": "x", "points": [[1, 1'}, "a.json is no JSON"),
+    "labelme without a label": ({"a.json": {"shapes": [{"label": " ", "points": [[1, 1], [9, 1], [9, 9]]}], "imagePath": "a.png"}}, "a.json, shape 1 has no label"),
+    "labelme with a circle of three": ({"a.json": {"shapes": [{"label": "x", "shape_type": "circle", "points": [[1, 1], [9, 1], [9, 9]]}], "imagePath": "a.png"}}, "a.json, shape 1 has 3 points, but 2 are expected"),
+    "labelme with a mask in colours": (
+        {"a.json": {"shapes": [{"label": "x", "shape_type": "mask", "points": [[0, 0], [W - 1, H - 1]], "mask": png_text(RNG.integers(0, 256, (H, W, 3), np.uint8))}], "imagePath": "a.png"}},
+        "a.json, shape 1 has a mask that cannot be decoded",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_with_one_file_is_said_of_it(case: str, tmp_path: Path) -> None:
+    files, said = WRONG[case]
+    whole = {"shapes": [{"label": "x", "points": [[1, 1], [9, 1], [9, 9]]}], "imagePath": "b.png"}
+    dataset = look(laid_out(tmp_path, {"a.png": None, "b.png": None, "b.json": whole, **files}))
+    (fault,) = dataset.faults
+    assert f"{fault.file} {fault.what}".startswith(said) and len(objects_in(dataset, "b")) == 1
+
+
+def test_pictures_without_a_word_and_words_without_a_picture_are_counted(tmp_path: Path) -> None:
+    files = {"images/b.png": None, "labels/a.txt": LINE, "labels/b.txt": LINE, "data.yaml": "train: images\nval: images\nnames: [x]\n"}
+    (fault,) = look(laid_out(tmp_path / "yolo", files)).faults
+    assert (fault.file, fault.what) == ("labels/a.txt", "names the picture 'a', which is not beside it, nor in images/")
+    labelme = {"a.png": None, "b.png": None, "a.json": {"shapes": [{"label": "x", "points": [[1, 1], [9, 1], [9, 9]]}], "imagePath": "a.png"}}
+    assert "1 pictures beside the others are named by no file and are left out; the first: b.png." in map(str, look(laid_out(tmp_path / "labelme", labelme)).notes)
+    two = {**files, "dataset.yaml": "train: images\nval: images\nnames: [y]\n"}
+    with pytest.raises(DataError, match="holds data.yaml and dataset.yaml, which describe different data"):
+        look(laid_out(tmp_path / "two", two))
+    rois = {"a.png": None, "b.png": None, "RoiSet.zip": roi_zip(encode_roi("x", [[[(2, 2), (8, 2), (8, 8), (2, 8)]]], 0, {}))}
+    assert [fault.what[:35] for fault in look(laid_out(tmp_path / "rois", rois)).faults] == ["is named after no picture. Call it "]
