@@ -15,6 +15,7 @@ after a restart, and on everybody's if they are shared: one JSON file beside the
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -30,8 +31,8 @@ from huggingface_hub import constants
 
 from seg_demo import networks
 from seg_demo.core import (
-    INSTANCE, PANOPTIC, SEMANTIC, BadCheckpointError, BadRequestError, HubUnavailableError, Message, ModelNotFoundError, ModelSpec, Report,
-    SettingsError, StorageError, Task, learnt_tasks, replacing, write_atomically,
+    INSTANCE, LANGUAGES, PANOPTIC, SEMANTIC, BadCheckpointError, BadRequestError, HubUnavailableError, Message, ModelNotFoundError, ModelSpec,
+    Report, SettingsError, StorageError, Task, in_language, learnt_tasks, replacing, write_atomically,
 )
 from seg_demo.core.requests import viewer
 from seg_demo.core.settings import Settings, settings
@@ -52,6 +53,8 @@ EVERYDAY = {
 }
 MAX_ID = 200
 MAX_ADDRESS = 600
+# Ids of the menu that a sentence lists.
+NAMED = 5
 
 _OWNERS = re.compile(r"(?P<id>[^=]+?)\s*(?:=\s*(?P<task>\w+))?")
 
@@ -133,7 +136,7 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
     """What a menu key, a typed id, or (for Python and the command line) a folder stands for.
 
     Args:
-        id: menu key, ``user/repo``, ``user/repo/folder`` or either with ``@revision``, or the address of such a page of the Hub; a
+        id: menu key, title of a model on the menu, ``user/repo``, ``user/repo/folder`` or either with ``@revision``, or the address of such a page of the Hub; a
             folder only with ``local_folders``, where an existing checkpoint folder goes before a Hub id of the same spelling.
         local_folders: False for whatever a visitor typed: no text of theirs ever names a local path or an address.
 
@@ -153,7 +156,7 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
     if parsed is not None and not (local_folders and text.count("/") > 1 and _exists(text)):
         return hub_spec(*parsed)
     shown = repr(id if len(str(id)) <= 80 else f"{str(id)[:80]}…")
-    keys = ", ".join(spec.id for spec in menu())
+    keys = _some_keys(text)
     if local_folders and _exists(text):
         raise ModelNotFoundError("models.no_checkpoint_folder", id=shown, keys=keys)
     if re.fullmatch(r"[\w.-]{1,80}", text):
@@ -168,7 +171,20 @@ def _on_menu(text: str, every: bool) -> ModelSpec | None:
         for spec in (*(_bundled(text) if text else ()), *(spec for spec in METHODS if spec.id == text)):
             if spec.source == "bundled" or all(made.id != text for made in trained_models(every=every)):
                 return spec
-    return next((spec for spec in menu(every=every) if text in (spec.id, spec.key)), None)
+    models = menu(every=every)
+    if (spec := next((spec for spec in models if text in (spec.id, spec.key)), None)) is not None:
+        return spec
+    # A page's picker of several models sends what was typed, and the menu shows titles. What may be an id of the Hub is no title.
+    written = text.casefold()
+    titled = [spec for spec in models if written and "/" not in written and written in (in_language(spec.title, language).casefold() for language in LANGUAGES)]
+    return titled[0] if len(titled) == 1 else None
+
+
+def _some_keys(text: str) -> str:
+    """Ids of the menu for a sentence about a text that is none of them: what is written alike, then the first ones."""
+    ids = [spec.id for spec in menu()]
+    listed = list(dict.fromkeys((*difflib.get_close_matches(text, ids), *ids)))
+    return ", ".join(listed[:NAMED]) + (", …" if len(listed) > NAMED else "")
 
 
 def of_folder(folder: Path, id: str, source: str) -> ModelSpec:

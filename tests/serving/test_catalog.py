@@ -103,6 +103,14 @@ BAD = [
 ]  # fmt: skip
 
 
+def test_a_title_as_the_menu_shows_it_is_understood_and_a_sentence_lists_few_ids():
+    for text in ("Mask R-CNN, cells", "mask r-cnn, CELLS", "Mask R-CNN 细胞"):
+        assert catalog.resolve(text, local_folders=False).id == "maskrcnn-cells"
+    with pytest.raises(ModelNotFoundError, match=r"has unet-instance-cells, .*, …; a Hub id") as caught:
+        catalog.resolve("unet-instance-cell", local_folders=False)
+    assert str(caught.value).count("cells") < 6
+
+
 @pytest.mark.parametrize("text", BAD)
 def test_what_is_no_id_is_refused_in_a_sentence_without_touching_the_disk(text, monkeypatch):
     monkeypatch.setattr(catalog, "_exists", lambda *path: pytest.fail("a visitor's text reached the file system"))
