@@ -142,6 +142,8 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
         event.success(readings, [visitor, draft], reading, **QUIET)
     for event in (began, compared, trained):
         event.success(watch, [visitor, job.picker], job.shown, **QUIET)
+    for event in (*looked, began, compared, trained):
+        event.failure(None, None, found, js="() => window.segDemoReason()", api_visibility="private")
     # Other settings are another draft.
     for control in inputs:
         control.change(lambda: "", None, draft, **UNQUEUED)

@@ -140,6 +140,10 @@ def test_what_is_wrong_with_data_to_learn_from(page, tmp_path: Path):
         file.writestr("masks/0.png", "no picture")
     open_tab(page, name("finetune"))
     panel = page.get_by_role("tabpanel").filter(visible=True)
+    # Why it failed stands where the findings would, and stays there.
+    page.locator("#finetune-check").click()
+    expect(panel.locator("#finetune-findings .fault")).to_contain_text("还没有", timeout=RESULT_MS)
+    expect(panel.locator("#finetune-findings .error")).to_be_hidden()
     panel.locator("input[type=file]").first.set_input_files(archive)
     page.locator("#finetune-check").click()
     expect(panel.locator("#finetune-findings li")).to_have_count(4, timeout=RESULT_MS)

@@ -119,3 +119,14 @@ if ((navigator.language || "").toLowerCase().startsWith("zh")) {
   };
   setInterval(show, 250);
 }
+// Why the latest run failed, as HTML for where that is looked for: gradio leaves "Error" there, and its toast with the reason goes by itself.
+window.segDemoReason = async () => {
+  const node = document.createElement("p");
+  node.className = "note fault";
+  for (let tries = 0; !node.textContent && tries < 50; tries++) {
+    const said = [...document.querySelectorAll(".toast-body.error .toast-message-item")].pop();
+    if (said) node.textContent = said.textContent.trim();
+    else await new Promise((done) => setTimeout(done, 20));
+  }
+  return node.textContent ? node.outerHTML : "";
+};
