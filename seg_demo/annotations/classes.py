@@ -184,6 +184,10 @@ def _from_lines(text: str) -> Rows:
     cvat = [re.fullmatch(r"(.+?)\s*:\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*(?::.*)?", line) for line in lines]
     if lines and all(cvat):
         return [m[1] for m in cvat], None, [_color([int(m[2]), int(m[3]), int(m[4])]) for m in cvat]
+    # Where labels have no colours there, datumaro paints by the colours of VOC.
+    plain = [re.fullmatch(r"(.+?)\s*:\s*:[^:]*:[^:]*", line) for line in lines]
+    if lines and all(plain):
+        return [m[1] for m in plain], None, [_voc_color(number) for number in range(len(plain))]
     before = [re.fullmatch(r"(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;:]+(.*\S)", line) for line in lines]
     if lines and all(before):
         return [m[4] for m in before], None, [_color([int(m[1]), int(m[2]), int(m[3])]) for m in before]
@@ -284,6 +288,12 @@ def _color(value: object) -> Color:
     if not whole:
         raise _BadList(Message("class_lists.no_colour", value=str(value)[:40]))
     return value[0], value[1], value[2]
+
+
+def _voc_color(number: int) -> Color:
+    """The colour of VOC's palette: the bits of a number dealt out to red, green and blue from the highest down."""
+    red, green, blue = (sum((number >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8)) for channel in range(3))
+    return red, green, blue
 
 
 def _with_things(listed: ClassList, data: object) -> ClassList:

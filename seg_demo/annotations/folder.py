@@ -189,11 +189,13 @@ def _list_together(found: list[tuple[Path, str | None, dict[Path, Path | None]]]
 def _split_by_lists(root: Path, listing: Listing) -> None:
     """The split that VOC's ``ImageSets/Segmentation/train.txt`` and ``val.txt`` give; images that no list names are left out with what lacks."""
     named: dict[str, str] = {}
+    known = {item.name.partition("/")[2] for item in listing.items} | {fault.item.partition("/")[2] for fault in listing.faults if fault.item is not None}
     for folder in (root / "ImageSets" / "Segmentation", root / "ImageSets"):
         for path in sorted(folder.glob("*.txt")):
             if path.stem in SPLITS and (split := SPLITS[path.stem]):
                 lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-                named.update({line.split()[0]: split for line in lines if line.strip()})
+                # Lists of one class have 1 or -1 behind the name, and names may have blanks.
+                named.update({line.strip() if line.strip() in known else line.split()[0]: split for line in lines if line.strip()})
     kept = [item for item in listing.items if item.name.partition("/")[2] in named]
     if not {"train", "val"} <= {named[item.name.partition("/")[2]] for item in kept}:
         return

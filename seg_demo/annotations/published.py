@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seg_demo.annotations.classes import ClassList, is_left_out, read_classes
+from seg_demo.annotations.classes import ClassList, find_classes, is_left_out, read_classes
 from seg_demo.annotations.file_names import FileFinder, SeveralFit, read_lists, several_fit
 from seg_demo.annotations.listing import (
+    IMAGE_SUFFIXES,
     NOTE,
     SPLITS,
     Fault,
@@ -44,7 +45,7 @@ from seg_demo.annotations.listing import (
     sideways,
     turn,
 )
-from seg_demo.core import IGNORE_16, DataError, HubUnavailableError, Message, write_atomically
+from seg_demo.core import IGNORE_16, DataError, HubUnavailableError, Message, is_background, write_atomically
 from seg_demo.hub.client import TRANSPORT_ERRORS, bounded, unseen
 from seg_demo.inputs.mask_files import MaskFile, panoptic_ids
 from seg_demo.inputs.object_maps import THOUSAND, ObjectRule
@@ -87,12 +88,17 @@ def _cityscapes(root: Path) -> Listing | None:
     truths = [folders[name] for name in ("gtFine", "gtCoarse") if name in folders]
     if "leftImg8bit" not in folders or not truths:
         return None
-    pictures = [path for path in sorted(folders["leftImg8bit"].rglob(f"*{_PICTURE}.png")) if not path.name.startswith(".")]
+    pictures = [path for path in sorted(folders["leftImg8bit"].rglob(f"*{_PICTURE}.*")) if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
     kinds = ("labelIds", "labelTrainIds", "instanceIds")
     found = {path: {kind: file for kind in kinds if (file := _city_file(path, folders["leftImg8bit"], truths, kind)) is not None} for path in pictures}
     # One kind of numbers for all of them.
     kind = next((kind for kind in kinds[:2] if any(kind in files for files in found.values())), None)
     listing = Listing(short_name(root.resolve().name), root)
+    # Tools lay out data of other classes in the same way, with a list of them; to datumaro and CVAT, 0 is the background, listed or not.
+    listed = find_classes(root)
+    if listed is not None and not {"road", "car"} <= set(listed.names):
+        bare = listed.values is None and not any(map(is_background, listed.names))
+        listing.classes = replace(listed, names=("background", *listed.names), colors=((0, 0, 0), *listed.colors)) if bare else listed
     tested = 0
     for path, files in found.items():
         place = path.relative_to(folders["leftImg8bit"]).parts[0].lower()
@@ -100,7 +106,7 @@ def _cityscapes(root: Path) -> Listing | None:
         if split == "test":
             tested += 1  # its truth is not published: what lies there is empty
             continue
-        name = relative(path, root).removesuffix(f"{_PICTURE}.png")
+        name = relative(path.with_suffix(""), root).removesuffix(_PICTURE)
         mask, objects = files.get(kind), files.get("instanceIds")
         if mask is None and (kind is not None or objects is None):
             what = Message("findings.has_no_mask_in_folders", folders=" or ".join(f"{folder.name}/" for folder in truths))

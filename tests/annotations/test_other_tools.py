@@ -11,6 +11,7 @@ import pytest
 from seg_demo.annotations.dataset import Dataset
 from seg_demo.annotations.file_names import pair_affixes
 from seg_demo.core.errors import DataError, in_language
+from seg_demo.outputs.interchange import voc_colors
 from tests.small_datasets import HEIGHT, WIDTH, blob_mask, picture, save
 from train.data import examine, open_dataset, split
 
@@ -238,6 +239,32 @@ def test_the_split_of_voc_is_that_of_its_lists(lists: str, tmp_path: Path) -> No
     dataset = look(tmp_path)
     assert {item.name: item.split for item in dataset.items} == {f"JPEGImages/{i}": "train" if i < 2 else "val" for i in range(4)}
     assert not dataset.faults and any("2 images that they do not name were left out" in note for note in dataset.notes)
+
+
+def test_voc_as_datumaro_writes_it_without_colours_and_with_blanks_in_names(tmp_path: Path) -> None:
+    """Its list leaves the colours empty, and its masks have VOC's; a name in a list of images may hold a blank."""
+    classes = [f"class {number}" for number in range(1, 20)]
+    (tmp_path / "ImageSets/Segmentation").mkdir(parents=True)
+    (tmp_path / "labelmap.txt").write_text("# label:color_rgb:parts:actions\n" + "".join(f"{name}:::\n" for name in ("background", *classes)))
+    for split_, name in (("train", "deep/a 1"), ("val", "b")):
+        save(picture(1), tmp_path / f"JPEGImages/{name}.png")
+        save(blob_mask(1)[..., None] * voc_colors()[19], tmp_path / f"SegmentationClass/{name}.png")
+        (tmp_path / f"ImageSets/Segmentation/{split_}.txt").write_text(f"{name}\n")
+    dataset = look(tmp_path)
+    assert not dataset.faults and {item.name: item.split for item in dataset.items} == {"JPEGImages/deep/a 1": "train", "JPEGImages/b": "val"}
+    assert dataset.labels.names == ("background", *classes)
+    np.testing.assert_array_equal(dataset.read(dataset.items[0]).label_map, blob_mask(1) * 19)
+
+
+def test_cityscapes_layout_with_classes_of_ones_own(tmp_path: Path) -> None:
+    """As datumaro and CVAT write any data: 0 is the background, which their list may lack, and photographs are there as they came."""
+    (tmp_path / "label_colors.txt").write_text("128 0 0 apple\n0 128 0 pear\n0 0 128 plum\n")
+    for index, name in enumerate(("a_leftImg8bit.png", "b_leftImg8bit.jpg")):
+        save(picture(index), tmp_path / "leftImg8bit/train" / name)
+        save(blob_mask(index) * 2, tmp_path / f"gtFine/train/{'ab'[index]}_gtFine_labelIds.png")
+    dataset = look(tmp_path)
+    assert dataset.labels.names == ("background", "apple", "pear", "plum") and [item.name for item in dataset.items] == ["leftImg8bit/train/a", "leftImg8bit/train/b"]
+    np.testing.assert_array_equal(dataset.read(dataset.items[0]).label_map, blob_mask(0) * 2)
 
 
 def test_a_folder_with_a_picture_for_each_image_that_was_not_read_is_named(tmp_path: Path) -> None:
