@@ -43,6 +43,8 @@ MOST_ENLARGED = 4.0
 # The first click of an object is also looked at in windows of these shares of the picture's longer side: what is too small to be seen in
 # the whole is seen in one of them.
 WINDOWS = (0.6, 0.35, 0.2, 0.12, 0.07, 0.04, 0.024)
+# In them it is seen at this share of the size: to say how large it is takes less than to draw it.
+GLANCE = 5 / 6
 # How often a frame is made larger when the object goes on beyond it.
 MOST_GROWN = 2
 # What a box says of the pixels in it: that they may belong to the object.
@@ -58,6 +60,8 @@ FINER = 2.0
 OUTSIDE = -8.0
 
 Frame = tuple[int, int, int, int]
+# The probability that pixels are of the object, within a frame as seen at a size (rows, columns): float32.
+Chance = Callable[[Frame, tuple[int, int]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -232,7 +236,7 @@ class Click(PromptNetwork, family="click"):
         turns = [in_turn(prompt, earlier, said, IN_TURN) for prompt in prompts]
         if len(prompts) == 1 and prompts[0].box is None and earlier is None:
             # Nobody else keeps the other processors busy.
-            seen[0] = each(lambda frame: self._look(embedding, frame, turns[0][0], None), _windows(turns[0][0], size))
+            seen[0] = each(lambda frame: self._look(embedding, frame, turns[0][0], None, GLANCE), _windows(turns[0][0], size))
         answers = each(lambda turn: self._in_turn(embedding, size, turn[1], earlier, seen.get(turn[0])), enumerate(turns))
         return [[answer] for answer in answers]
 
@@ -252,7 +256,7 @@ class Click(PromptNetwork, family="click"):
 
     def _answer(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt, earlier: Any, seen: list[View] | None = None) -> Answer:
         """The answer to one prompt; where nothing is known of the object's size, from views of the windows around the click, if those are there already."""
-        before: Callable[[Frame, tuple[int, int]], Tensor] | None = None
+        before: Chance | None = None
         region = prompt.box and tuple(int(value) for value in (prompt.box[0], prompt.box[1], math.ceil(prompt.box[2]), math.ceil(prompt.box[3])))
         if isinstance(earlier, np.ndarray):
             mask, region = torch.from_numpy(earlier), tight_box(earlier) or region
@@ -264,13 +268,11 @@ class Click(PromptNetwork, family="click"):
             inside = region
             before = lambda frame, shape: _placed(torch.full((2, 2), IN_BOX), inside, frame, shape)  # noqa: E731
         if region is None:
-            view = _surest(seen or [self._look(levels, window, prompt, None) for window in _windows(prompt, size)], size)
-            if (around := _around(view, prompt)) is None:
-                return self._finished(levels, view, prompt)
-            frame = _framed(around, prompt, size)
-            if max(frame[2] - frame[0], frame[3] - frame[1]) > 0.85 * max(view.frame[2] - view.frame[0], view.frame[3] - view.frame[1]):
-                return self._finished(levels, view, prompt)
-            before = view.chance
+            view = _surest(seen or [self._look(levels, window, prompt, None, GLANCE) for window in _windows(prompt, size)], size)
+            around = _around(view, prompt)
+            frame = view.frame if around is None else _framed(around, prompt, size)
+            large = max(frame[2] - frame[0], frame[3] - frame[1]) > 0.85 * max(view.frame[2] - view.frame[0], view.frame[3] - view.frame[1])
+            frame, before = (view.frame, None) if large else (frame, view.chance)
         else:
             frame = _framed(region, prompt, size)
         view = self._look(levels, frame, prompt, before)
@@ -284,13 +286,13 @@ class Click(PromptNetwork, family="click"):
         drawn = earlier if isinstance(earlier, np.ndarray) else None
         return self._corrected(levels, view, prompt, size, before, drawn)
 
-    def _look(self, levels: list[Tensor], frame: Frame, prompt: Prompt, before: Callable[[Frame, tuple[int, int]], Tensor] | None) -> View:
-        """What the network says of a frame."""
-        longest = max(frame[2] - frame[0], frame[3] - frame[1])
-        factor = min(self.side / longest, MOST_ENLARGED)
+    def _look(self, levels: list[Tensor], frame: Frame, prompt: Prompt, before: Chance | None, share: float = 1.0) -> View:
+        """What the network says of a frame, seen at a share of the size that it takes."""
+        side = round(share * self.side)
+        factor = min(side / max(frame[2] - frame[0], frame[3] - frame[1]), MOST_ENLARGED)
         frame, pixels = _part(levels, frame, factor)
         x0, y0, x1, y1 = frame
-        rows, columns = (max(1, min(self.side, round(length * factor))) for length in (y1 - y0, x1 - x0))
+        rows, columns = (max(1, min(side, round(length * factor))) for length in (y1 - y0, x1 - x0))
         device = next(self.module.parameters()).device
         seen = _shown(pixels, (rows, columns))
         picture = normalised(seen, self.preprocessing)
@@ -312,10 +314,7 @@ class Click(PromptNetwork, family="click"):
         held = replace(view, logits=view.logits + said(view, prompt)) if len(prompt.points) > 1 else view
         return self._answered(view, held.logits, self._sharpened(levels, held))
 
-    def _corrected(
-        self, levels: list[Tensor], view: View, prompt: Prompt, size: tuple[int, int], before: Callable[[Frame, tuple[int, int]], Tensor],
-        drawn: np.ndarray | None,
-    ) -> Answer:
+    def _corrected(self, levels: list[Tensor], view: View, prompt: Prompt, size: tuple[int, int], before: Chance, drawn: np.ndarray | None) -> Answer:
         """An answer to a further click, by what it changes of the earlier mask.
 
         The difference that the last click lies in is looked at once more, closely, and drawn into the answer, as FocalClick does; and if

@@ -279,7 +279,7 @@ def test_a_first_click_is_looked_at_from_afar_and_from_near(folder):
     network = networks.load(folder)
     seen = []
     look = network._look
-    network._look = lambda levels, frame, prompt, before: seen.append((frame, before)) or look(levels, frame, prompt, before)
+    network._look = lambda levels, frame, prompt, before, share=1.0: seen.append((frame, before, share)) or look(levels, frame, prompt, before, share)
     image = np.random.default_rng(3).integers(0, 256, (600, 900, 3), dtype=np.uint8)
     with torch.inference_mode():
         click = Prompt(points=((450, 300),), labels=(1,))
@@ -289,9 +289,10 @@ def test_a_first_click_is_looked_at_from_afar_and_from_near(folder):
         seen[:] = []
         network.candidates(network.embed(image), (600, 900), [Prompt(box=(100.0, 100.0, 300.0, 250.0))], None)
     windows = [(180, 30, 720, 570), (292, 142, 608, 458), (360, 210, 540, 390), (396, 246, 504, 354), (418, 268, 482, 332), (432, 282, 468, 318)]
-    assert {frame for frame, before in first if before is None} == {(0, 0, 900, 600), *windows}
+    assert {frame for frame, before, share in first if share < 1} == {(0, 0, 900, 600), *windows}
+    assert first[-1][2] == 1 and all(before is None for _, before, share in first if share < 1), "what is answered is seen in full"
     assert torch.equal(alone.logits["logits"], beside.logits["logits"]) and torch.equal(alone.logits["frame"], beside.logits["frame"])
-    (x0, y0, x1, y1), before = seen[0]
+    (x0, y0, x1, y1), before, _ = seen[0]
     assert before is not None and x0 < 100 and y0 < 100 and x1 > 300 and y1 > 250 and (x1 - x0) < 400, "a box says where and how large it is"
 
 
@@ -419,7 +420,7 @@ def test_the_loss_teaches_and_its_clicks_depend_on_the_step_alone(monkeypatch):
         before = float(np.mean([float(loss(seed, held_out)) for seed in range(3)]))
     optimizer = torch.optim.AdamW(made.module.parameters(), lr=1e-2)
     made.module.train()
-    for step in range(60):
+    for step in range(150):
         optimizer.zero_grad()
         loss(100 + step, [scene() for _ in range(4)]).backward()
         optimizer.step()
