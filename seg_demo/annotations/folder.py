@@ -67,6 +67,7 @@ COCO_NAME = "_annotations.coco.json"
 MASK_ENDINGS = ("_mask", "-mask", "_masks", "_label", "_labels", "_gt", "_seg")
 # How names of masks end that lie beside their images, those first that end in others.
 _BESIDE = ("_cp_masks", *MASK_ENDINGS, "_segmentation")
+_OF_CELLPOSE = re.compile(r"(.+?)_(flows|cp_output|(outlines|flows|dP)_cp_masks)")
 # What names of folders with truth have in them, whatever else: DRIVE's 1st_manual, say, beside its mask/ of what the camera sees.
 _TRUTH = re.compile("manual|label|mask|truth|annot|segm|(^|[^a-z])gt")
 EXPECTED = (
@@ -134,6 +135,7 @@ def list_folder(root: Path) -> Listing:
             sub = "" if folder == images else folder.name
             _pair(folder, {kind: _twin(truth, sub) for kind, truth in truths.items()}, split or inner, listing)
     _split_by_lists(root, listing)
+    _number_objects(listing)
     for images, truths, _ in triples:
         listing.faults += _not_read(images, truths, root)
     if not listing.items and all(fault.severity == NOTE for fault in listing.faults):
@@ -152,9 +154,11 @@ def _instances_files(root: Path) -> list[tuple[Path, str | None]]:
 def _together(folder: Path) -> dict[Path, Path | None]:
     """Images → masks of a folder that holds both: ``a.jpg`` and ``a_mask.png``, as Roboflow, DeepGlobe and Cellpose write them.
 
-    Empty unless at least two images have a mask whose name says so. An image without one has None.
+    Empty unless at least two images have a mask whose name says so, or one a mask of Cellpose's. An image without one has None.
     """
     files = {bare(path).name: path for path in _children(folder) if path.is_file() and is_picture(path)}
+    # What Cellpose writes besides is neither image nor mask.
+    files = {stem: path for stem, path in files.items() if (own := _OF_CELLPOSE.fullmatch(stem)) is None or f"{own[1]}_cp_masks" not in files}
     pairs: dict[Path, Path | None] = {}
     masks = set()
     for stem, path in files.items():
@@ -164,7 +168,7 @@ def _together(folder: Path) -> dict[Path, Path | None]:
         if image is not None and image not in pairs:
             pairs[image] = path
             masks.add(path)
-    if len(pairs) < 2:
+    if len(pairs) < 2 and not any(bare(mask).name.endswith("_cp_masks") for mask in pairs.values()):
         return {}
     return pairs | {path: None for path in files.values() if path not in masks and path not in pairs}
 
@@ -182,8 +186,16 @@ def _list_together(found: list[tuple[Path, str | None, dict[Path, Path | None]]]
                 listing.items.append(Item(item, image, mask, None, split=split))
         first = next(mask for mask in pairs.values() if mask is not None)
         listing.notes.append(Message("data.one_folder", name=first.name))
+    _number_objects(listing)
     listing.settle_test_split()
     return listing
+
+
+def _number_objects(listing: Listing) -> None:
+    """Let masks whose names are Cellpose's number objects, where no list says that their values are classes."""
+    if listing.classes is None:
+        own = [item.instances is None and item.mask is not None and bare(item.mask).name.endswith("_cp_masks") for item in listing.items]
+        listing.items = [replace(item, mask=None, instances=item.mask) if numbers else item for item, numbers in zip(listing.items, own, strict=True)]
 
 
 def _split_by_lists(root: Path, listing: Listing) -> None:

@@ -241,6 +241,20 @@ def test_the_split_of_voc_is_that_of_its_lists(lists: str, tmp_path: Path) -> No
     assert not dataset.faults and any("2 images that they do not name were left out" in note for note in dataset.notes)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_numbers_in_masks_of_cellpose_are_objects_and_its_other_files_nothing(count: int, tmp_path: Path) -> None:
+    numbers = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) // WIDTH // 9
+    for index in range(count):
+        save(picture(index), tmp_path / f"x{index}.tif")
+        save(numbers, tmp_path / f"x{index}_cp_masks.tif")
+        for own in ("flows", "cp_output", "outlines_cp_masks", "flows_cp_masks"):
+            save(picture(9), tmp_path / f"x{index}_{own}.png")
+        (tmp_path / f"x{index}_seg.npy").write_bytes(b"\x93NUMPY")
+    dataset = look(tmp_path)
+    assert not dataset.faults and dataset.kind == "instance" and dataset.labels.names == ("background", "object") and len(dataset) == count
+    np.testing.assert_array_equal(dataset.read(dataset.items[0]).instance_map, numbers)
+
+
 def test_voc_as_datumaro_writes_it_without_colours_and_with_blanks_in_names(tmp_path: Path) -> None:
     """Its list leaves the colours empty, and its masks have VOC's; a name in a list of images may hold a blank."""
     classes = [f"class {number}" for number in range(1, 20)]
