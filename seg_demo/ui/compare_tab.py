@@ -49,7 +49,7 @@ from seg_demo.masks.compare import (
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import cell
 from seg_demo.ui import menu
-from seg_demo.ui.components import Either, Slider, ViewStrip, detail_box, follow_file, image_box, language_of, looks_box, plain_files, run_dock, served_file, t, with_view, words
+from seg_demo.ui.components import Either, Slider, ViewStrip, detail_box, examples, follow_file, image_box, language_of, looks_box, plain_files, run_dock, served_file, t, with_view, words
 from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from seg_demo.serving.predictor import ResolvedModel
 
 MOST = 4
+PICTURES = ("coins.png", "nuclei.jpg", "tissue.jpg")
 # Results are compared by the names of their classes. Region methods have none: what two of them call "region" is not the same thing.
 # A mask, or the segments of COCO's panoptic format with their class names and the crowds among them.
 TruthFiles = MaskFile | tuple[np.ndarray, dict[int, str], frozenset[int]]
@@ -75,7 +76,11 @@ def compare_tab(tab: gr.Tab) -> None:
     first = [identity for _, identity in choices if identity.endswith("-cells")][:2]
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
-            photo, strip = image_box("compare"), ViewStrip(kind="alone", elem_id="compare-view")
+            photo = image_box("compare")
+            # In a column of its own: on a phone the result stays below the button.
+            with gr.Column(), gr.Column(elem_classes="examples"):
+                examples(PICTURES, None, photo, None, t("examples_cells"), "compare-examples")
+            strip = ViewStrip(kind="alone", elem_id="compare-view")
             models = gr.Dropdown(
                 choices=choices, value=first,
                 multiselect=True, max_choices=MOST, allow_custom_value=True, label=t("compare_models"),

@@ -151,8 +151,19 @@ def spec_of(identity: object) -> ModelSpec | None:
     return next((spec for spec in specs() if spec.key == identity), None)
 
 
-def note(identity: object, language: str) -> str:
-    """HTML below the picker: what the chosen model is good at, its classes and its licence. Everything is escaped."""
+def licence_of(spec: ModelSpec, language: str) -> str:
+    """The name of a model's licence; what its card calls "other" is in a file beside the weights."""
+    return words("licence_own", language) if spec.licence == "other" else spec.licence or words("unstated", language)
+
+
+def note(identity: object, language: str, ready: dict[str, bool] | None = None) -> str:
+    """HTML below the picker: what the chosen model is good at, its classes and its licence. Everything is escaped.
+
+    Args:
+        identity: what is picked.
+        language: ``en`` or ``zh``.
+        ready: menu key -> whether it can be used now; None if that is not known.
+    """
     spec = spec_of(identity)
     if spec is None:
         return f'<p class="note">{html.escape(words("typed" if identity else "no_model", language))}</p>'
@@ -161,7 +172,9 @@ def note(identity: object, language: str) -> str:
         if spec.labels:
             sample = class_sample(spec, language)
             parts.append(words("knows", language) + sample + ("" if sample.endswith("…") else words("stop", language)))
-        parts.append(words("licence", language) + words("colon", language) + (spec.licence or words("unstated", language)))
+        parts.append(words("licence", language) + words("colon", language) + licence_of(spec, language) + words("stop", language))
+    if ready is not None and not ready.get(spec.key, True):
+        parts.append(words("not_now", language))
     return f'<p class="note">{html.escape(("" if language == "zh" else " ").join(part for part in parts if part))}</p>'
 
 
@@ -214,7 +227,7 @@ def card(spec: ModelSpec, ready: bool, language: str) -> str:
         ("network", networks.title_of(spec.architecture)),
         ("tasks", words("separator", language).join(str(task_words(TASKS[task], language)[0]) for task in spec.tasks)),
         ("classes", class_sample(spec, language) if spec.source != "builtin" else ""),
-        ("licence", spec.licence or words("unstated", language)),
+        ("licence", licence_of(spec, language)),
         ("commercial", commercial_use(spec, language)),
         ("source", words(f"source_{spec.source}", language)),
         ("size", size_of(spec)),

@@ -56,7 +56,7 @@ class NetworkTab:
         spec = menu.best(self.task.name)
         chosen = spec.key if spec else None
         picker = gr.Dropdown(choices=menu.choices(self.task.name, ready=ready, language=language), value=chosen)
-        return [picker, menu.note(chosen, language), gr.Column(visible=ready.get(menu.everyday(self.task.name), False))]
+        return [picker, menu.note(chosen, language, ready), gr.Column(visible=ready.get(menu.everyday(self.task.name), False))]
 
 
 def network_tab(task: Task) -> NetworkTab:
@@ -287,7 +287,7 @@ def refilter(result: Result | None, threshold: object) -> tuple[Result | None, R
 
 def describe(model: object, request: gr.Request) -> str:
     """The note below the picker."""
-    return menu.note(model, language_of(request))
+    return menu.note(model, language_of(request), menu.availability())
 
 
 def offer_looks(model: object) -> Either:
@@ -407,6 +407,18 @@ CHOOSE = (
             "Things to count: people, cars, animals, coins. Each gets its own mask and score, also where they overlap.",
         ),
         ("Mask R-CNN", "需要计数的对象：人、车、动物、硬币。即使重叠，每个也有自己的掩膜与得分。"),
+    ),
+    (
+        ("U-Net with watershed", "Many things that touch: nuclei, cells, seeds, grains, any number of them. None lies upon another."),
+        ("U-Net + 分水岭", "大量相互接触的对象：细胞核、细胞、种子、颗粒，数量不限，互不重叠。"),
+    ),
+    (
+        ("Mask2Former, EoMT", "Whole scenes with their things counted: what is everything here, and how many of each?"),
+        ("Mask2Former、EoMT", "完整场景并逐个计数：这里都有什么，各有多少？"),
+    ),
+    (
+        ("Click", "One thing that you can point at, in any picture: it is outlined where you click."),
+        ("点选", "任何图片中可以指出的一个对象：点击即勾勒其轮廓。"),
     ),
     (
         ("FCN", "A simple, well-known network with the twenty Pascal VOC classes, useful for comparison."),

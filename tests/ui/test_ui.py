@@ -186,11 +186,19 @@ def test_every_word_exists_in_both_languages():
         keys = [set(re.findall(r"(\w+): [\"\[]", part)) for part in re.split(r"\bzh(?:: |, )\{", text)]
         assert len(keys) == 2 and keys[0] == keys[1]
         known |= keys[0]
+        assert {key.removesuffix("Touch") for key in known} <= known, "what is said where fingers point is said in place of something"
         used = set(re.findall(r'data-(?:text|label)="(\w+)"', (STATIC / f"{name}.html").read_text(encoding="utf-8")))
         scripts = "".join(path.read_text(encoding="utf-8") for path in STATIC.glob(f"{name}*.js"))
         assert used | set(re.findall(r'say\("(\w+)"\)', scripts)) <= known, name
     for spec in menu.specs():
         assert menu.about(spec, "zh") != menu.about(spec, "en") == spec.about and menu.title(spec, "en") == spec.title, spec.id
+
+
+def test_the_note_says_what_cannot_be_used_now_and_that_a_licence_is_its_own():
+    of = "facebook/mask2former-swin-tiny-coco-panoptic"
+    for language, gone, licence in (("en", "cannot be used now", "Licence: its own"), ("zh", "目前不可用", "自有许可")):
+        assert gone in (note := menu.note(of, language, {of: False})) and licence in note and "other" not in note
+        assert gone not in menu.note(of, language, {of: True}) + menu.note(of, language)
 
 
 def test_gradio_renders_the_viewer_once():

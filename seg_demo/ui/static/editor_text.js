@@ -28,6 +28,18 @@ Object.assign(WORDS.en, {
   openAnyway: "Discard them and open the other image", keep: "Keep editing", strokesWord: ["stroke", "strokes"], noAutosave: "This browser keeps no copy of what you draw. Save often.",
   editorHelp: "Scroll or pinch to zoom, hold the space bar and drag to move. [ and ] change the size of the brush. Ctrl+click, or a finger that stays, selects with any tool.", failedOpen: "The picture could not be opened. Please try again.",
   tooLarge: "The mask could not be sent:", object: "object", keptHere: "This server does not store masks: download yours when it is done.",
+  // Where fingers point: no keys, no other button; for each of them something to tap.
+  panTouch: "Move", brushTouch: "Brush", eraserTouch: "Eraser", fillTouch: "Fill", pickTouch: "Pick a class from the image", createTouch: "New object", undoTouch: "Undo", redoTouch: "Redo",
+  polygonTouch: "Polygon: tap corners, and the first one again to close it; Undo takes the last one back", regionTouch: "Region: tap to paint a whole patch of similar colour",
+  clickTouch: "Click: a model finds the object that you tap; drag draws a box", mergeTouch: "Merge: tap an object to add it to the selected one",
+  cutTouch: "Split: draw one line across an object", removeTouch: "Delete an object: tap it",
+  clickTextTouch: "Choose a picture or pick an example, then tap the object.", openTextTouch: "Choose an image and open it in the editor, or press “Correct this mask” below a result.",
+  clickHelpTouch: "Tap an object, or drag a box around it. Take keeps what is shown, Drop discards it.", sureOfItTouch: "The model is {score} % sure. Tap again to correct, or take it.",
+  wordsOnlyTouch: "This model takes words, not taps. Type what to find, or choose another model.", addFirstTouch: "Begin with a tap inside the object.",
+  examplesOnlyTouch: "This model takes words and boxes, not taps. Type what to find, or drag a box around an example.",
+  nothingThereTouch: "The model marked nothing there. Tap elsewhere, or draw a box.", noModelAnswerTouch: "The server did not answer. Your drawing is still here; please tap again.",
+  selectFirstTouch: "There is no object under the line. Select an object first (hold a finger on it), or draw right across one.", nextIsTouch: "Polygon and taps: {name}",
+  editorHelpTouch: "Pinch to zoom; two fingers move the picture. Hold a finger on an object to select it.",
 });
 Object.assign(WORDS.zh, {
   tools: "工具", pan: "移动（H，或按住空格键）", brush: "画笔（B）", eraser: "橡皮（E）", fill: "填充（G）",
@@ -57,22 +69,7 @@ Object.assign(WORDS.zh, {
   openAnyway: "放弃并打开另一张", keep: "继续编辑", strokesWord: ["笔", "笔"], noAutosave: "此浏览器不会保留所画内容的副本，请经常保存。",
   editorHelp: "滚轮或双指缩放，按住空格键拖动平移。[ 和 ] 改变画笔大小。任何工具下，Ctrl+点击或长按均可选择对象。", failedOpen: "图片无法打开，请重试。",
   tooLarge: "掩膜无法发送：", object: "对象", keptHere: "此服务器不保存任何内容：完成后请下载掩膜。",
-});
-// Where fingers point: no keys, no other button; for each of them something to tap.
-Object.assign(WORDS.en, {
-  panTouch: "Move", brushTouch: "Brush", eraserTouch: "Eraser", fillTouch: "Fill", pickTouch: "Pick a class from the image", createTouch: "New object", undoTouch: "Undo", redoTouch: "Redo",
-  polygonTouch: "Polygon: tap corners, and the first one again to close it; Undo takes the last one back", regionTouch: "Region: tap to paint a whole patch of similar colour",
-  clickTouch: "Click: a model finds the object that you tap; drag draws a box", mergeTouch: "Merge: tap an object to add it to the selected one",
-  cutTouch: "Split: draw one line across an object", removeTouch: "Delete an object: tap it",
-  clickTextTouch: "Choose a picture or pick an example, then tap the object.", openTextTouch: "Choose an image and open it in the editor, or press “Correct this mask” below a result.",
-  clickHelpTouch: "Tap an object, or drag a box around it. Take keeps what is shown, Drop discards it.", sureOfItTouch: "The model is {score} % sure. Tap again to correct, or take it.",
-  wordsOnlyTouch: "This model takes words, not taps. Type what to find, or choose another model.", addFirstTouch: "Begin with a tap inside the object.",
-  examplesOnlyTouch: "This model takes words and boxes, not taps. Type what to find, or drag a box around an example.",
-  nothingThereTouch: "The model marked nothing there. Tap elsewhere, or draw a box.", noModelAnswerTouch: "The server did not answer. Your drawing is still here; please tap again.",
-  selectFirstTouch: "There is no object under the line. Select an object first (hold a finger on it), or draw right across one.", nextIsTouch: "Polygon and taps: {name}",
-  editorHelpTouch: "Pinch to zoom; two fingers move the picture. Hold a finger on an object to select it.",
-});
-Object.assign(WORDS.zh, {
+  // Where fingers point: no keys, no other button; for each of them something to tap.
   panTouch: "移动", brushTouch: "画笔", eraserTouch: "橡皮", fillTouch: "填充", pickTouch: "从图中取类别", createTouch: "新对象", undoTouch: "撤销", redoTouch: "重做",
   polygonTouch: "多边形：点按各顶点，再点第一点闭合；“撤销”撤回上一点", regionTouch: "区域：点按即涂满一块颜色相近的区域",
   clickTouch: "点选：模型找出所点按的对象；拖动画框", mergeTouch: "合并：点按要并入所选对象的部分",

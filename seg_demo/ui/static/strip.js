@@ -156,7 +156,8 @@ function windows() {
 
 function facts() {
   const [width, height] = told.size;
-  const parts = [`${number(width)} × ${number(height)} px`];
+  // Of many files it is the first such one.
+  const parts = [...(props.pages ? [told.of.split(/[/\\]/).pop()] : []), `${number(width)} × ${number(height)} px`];
   if (told.pixel_size) {
     const symbol = SYMBOLS[told.unit] || told.unit;
     const [across, down] = told.pixel_size.map(short);
