@@ -56,7 +56,7 @@ from seg_demo.annotations.listing import (
     relative,
     short_name,
 )
-from seg_demo.annotations.other_tools import list_dicom, list_tools
+from seg_demo.annotations.other_tools import list_dicom, list_tools, tools_in
 from seg_demo.annotations.published import list_panoptic, list_published
 from seg_demo.core import DataError, Message
 
@@ -90,7 +90,7 @@ def bare(path: Path) -> Path:
 
 
 def list_folder(root: Path) -> Listing:
-    """Indexes a dataset folder.
+    """Indexes a dataset folder; a note names the annotation tools whose files lie there and are not what was read.
 
     Args:
         root: the folder.
@@ -98,6 +98,14 @@ def list_folder(root: Path) -> Listing:
     Raises:
         DataError: nothing that can be learnt from lies in it.
     """
+    listing = _list_folder(root)
+    if not any(isinstance(note, Message) and note.key == "annotations.understood" for note in listing.notes) and (found := tools_in(root)):
+        named = ", ".join(f"{kind} ({relative(files[0], root)})" for kind, files in found.items())
+        listing.notes.append(Message("annotations.also_there", names=named))
+    return listing
+
+
+def _list_folder(root: Path) -> Listing:
     if (published := list_published(root)) is not None:
         return published
     parts = [(root, None), *_split_folders(root)]

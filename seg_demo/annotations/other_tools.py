@@ -45,9 +45,9 @@ _CONFIG = ("labeling_config.xml", "labelling_config.xml", "config.xml")
 # How names of ROIs end after the picture's.
 _ROI_ENDING = re.compile(r"[\s_.-]*(roi|rois|roiset|roi_?set)$", re.IGNORECASE)
 _YOLO_LINE = re.compile(rb"\d+(\s+-?[\d.]+(e-?\d+)?){4,}")
-_MOST_YAML = 1_000_000
-_MOST_LABELS = 50_000_000
+_MOST_YAML, _MOST_LABELS = 1_000_000, 50_000_000
 _SHOWN = 8
+_SUFFIXES = frozenset({".yaml", ".yml", ".geojson", ".roi", ".zip", ".xml", ".json"})
 Places = list[Path | None]
 
 
@@ -99,7 +99,7 @@ def list_tools(path: Path) -> Listing | None:
         DataError: files of two tools lie there, or nothing in them can be used.
     """
     root = path if path.is_dir() else path.parent
-    found = _found(path)
+    found = tools_in(path)
     if not found:
         return None
     if len(found) > 1:
@@ -118,7 +118,7 @@ def list_tools(path: Path) -> Listing | None:
 
 def is_of_tool(path: Path) -> bool:
     """Whether :func:`list_for` reads a file or a folder."""
-    return bool(_found(path)) or bool(_yolo_texts(path))
+    return bool(tools_in(path)) or bool(_yolo_texts(path))
 
 
 def list_for(path: Path, image: Path) -> Listing:
@@ -135,7 +135,7 @@ def list_for(path: Path, image: Path) -> Listing:
         DataError: as :func:`list_tools`.
     """
     root = path if path.is_dir() else path.parent
-    found = _found(path)
+    found = tools_in(path)
     if len(found) > 1:
         raise _two_formats(path, found, root)
     reading, only = Reading(), OnePicture(image)
@@ -181,13 +181,13 @@ def _yolo_texts_for(path: Path, root: Path, files: list[Path], into: Reading) ->
     return texts or files
 
 
-def _found(path: Path) -> dict[str, list[Path]]:
+def tools_in(path: Path) -> dict[str, list[Path]]:
     """The tools and their files, in the order of their names."""
     if path.is_file():
         kind = kind_of(path)
         return {} if kind is None else {kind: [path]}
     found: dict[str, list[Path]] = {}
-    for each in sorted(path.rglob("*")):
+    for each in sorted(each for each in path.rglob("*.*") if each.suffix.lower() in _SUFFIXES):
         if each.is_file() and not any(part.startswith((".", "__MACOSX")) for part in each.relative_to(path).parts) and (kind := kind_of(each)):
             found.setdefault(kind, []).append(each)
     if YOLO not in found and (labels := _label_folders(path)):

@@ -509,3 +509,13 @@ def test_pictures_without_a_word_and_words_without_a_picture_are_counted(tmp_pat
         look(laid_out(tmp_path / "two", two))
     rois = {"a.png": None, "b.png": None, "RoiSet.zip": roi_zip(encode_roi("x", [[[(2, 2), (8, 2), (8, 8), (2, 8)]]], 0, {}))}
     assert [fault.what[:35] for fault in look(laid_out(tmp_path / "rois", rois)).faults] == ["is named after no picture. Call it "]
+
+
+def test_files_of_tools_beside_what_is_read_are_named(tmp_path: Path) -> None:
+    beside = {"a.json": {"shapes": [], "imagePath": "a.png"}}
+    coco = {"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 1, "name": "x"}], "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]]}]}
+    for name, files in {"coco": {"a.png": None, "coco.json": coco}, "masks": {"images/a.png": None, "masks/a.png": base64.b64decode(png_text(SPOT.astype(np.uint8)))}}.items():
+        dataset = look(laid_out(tmp_path / name, {**files, **beside}))
+        assert not dataset.faults and sum("lie there too and are not read: labelme (a.json)" in note for note in dataset.notes) == 1
+        (tmp_path / name / "a.json").unlink()
+        assert not any("lie there too" in note for note in look(tmp_path / name).notes)
