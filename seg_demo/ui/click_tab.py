@@ -25,7 +25,7 @@ from seg_demo.gateway.visitor import Upload, store_bytes, uploaded
 from seg_demo.serving import catalog
 from seg_demo.ui import menu
 from seg_demo.ui.api import Words
-from seg_demo.ui.components import ViewStrip, examples, follow_file, image_box, language_of, reporting, t, viewed
+from seg_demo.ui.components import ViewStrip, examples, follow_file, image_box, language_of, reporting, run_dock, t, viewed
 from seg_demo.ui.correct_tab import sentence_of
 from seg_demo.ui.editor import Document, MaskEditor, Refusal, drawn_result, forget
 from seg_demo.ui.results import kinds, make_file
@@ -173,6 +173,7 @@ def click_tab(tab: gr.Tab) -> None:
             with gr.Column(elem_classes="examples"):
                 examples(PICTURES, None, photo, None, t("examples_regions"), "click-examples")
         with gr.Column(scale=10, min_width=300):
+            cancel = run_dock("click")
             strip = ViewStrip(kind="elsewhere", elem_id="click-view")
             editor = MaskEditor(kind="click", elem_id="click-editor")
             with gr.Row(elem_classes="downloads", elem_id="click-downloads"):
@@ -185,7 +186,8 @@ def click_tab(tab: gr.Tab) -> None:
     photo.change(viewed(open_picture), [photo, strip], editor, **limits)
     # A picture that has been drawn on stays until the editor has asked.
     chosen.success(viewed(open_picture), [photo, strip], editor, trigger_mode="always_last", **limits)
-    editor.everything(viewed(everything), [photo, strip], editor, **limits)
+    found = editor.everything(viewed(everything), [photo, strip], editor, **limits)
+    cancel.click(None, None, None, cancels=[found], **UNQUEUED)
     for kind, button in buttons.items():
         made = button.click(
             download_of(kind), drawing, link, js=DRAWING, api_visibility="private", concurrency_limit=4, concurrency_id="files", show_progress="minimal",
