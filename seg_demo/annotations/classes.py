@@ -182,12 +182,11 @@ def _from_lines(text: str) -> Rows:
         lines = [name.strip(" \"'") for name in lines[0].strip("[](){}").split(",")]
         lines = [name for name in lines if name]
     cvat = [re.fullmatch(r"(.+?)\s*:\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*(?::.*)?", line) for line in lines]
-    if lines and all(cvat):
-        return [m[1] for m in cvat], None, [_color([int(m[2]), int(m[3]), int(m[4])]) for m in cvat]
-    # Where labels have no colours there, datumaro paints by the colours of VOC.
     plain = [re.fullmatch(r"(.+?)\s*:\s*:[^:]*:[^:]*", line) for line in lines]
-    if lines and all(plain):
-        return [m[1] for m in plain], None, [_voc_color(number) for number in range(len(plain))]
+    if lines and all(one or other for one, other in zip(cvat, plain, strict=True)):
+        # Where no label has a colour there, datumaro paints by the colours of VOC.
+        colors = [_color([int(m[2]), int(m[3]), int(m[4])]) if m else None if any(cvat) else _voc_color(number) for number, m in enumerate(cvat)]
+        return [(one or other)[1] for one, other in zip(cvat, plain, strict=True)], None, colors
     before = [re.fullmatch(r"(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;:]+(.*\S)", line) for line in lines]
     if lines and all(before):
         return [m[4] for m in before], None, [_color([int(m[1]), int(m[2]), int(m[3])]) for m in before]

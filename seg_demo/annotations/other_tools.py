@@ -40,6 +40,8 @@ from seg_demo.inputs.shapes import CENTRE, Outline, Shape, Stencil, Union, holds
 
 YOLO, LABELME, LABEL_STUDIO, CVAT, GEOJSON, IMAGEJ = "YOLO", "labelme", "Label Studio", "CVAT", "GeoJSON", "ImageJ"
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+# Keys of a description's own, not within others, as in settings of trainings.
+_KEYS = [re.compile(rb"(?:\A|\n)(?:\xef\xbb\xbf)?[\"']?(?:" + keys + rb")[\"']?[ \t]*:") for keys in (b"names", b"train|val")]
 _SPLIT_KEYS = ("train", "val", "valid", "test")
 _CONFIG = ("labeling_config.xml", "labelling_config.xml", "config.xml")
 # How names of ROIs end after the picture's.
@@ -54,7 +56,7 @@ Places = list[Path | None]
 def kind_of(path: Path) -> str | None:
     """The tool that a file is of, by its name and what it begins with; None for any other file."""
     suffix = path.suffix.lower()
-    if suffix in (".yaml", ".yml") and (path.name.lower() in _YAML or (_holds(path, [b"names:"]) and any(_holds(path, [key]) for key in (b"train:", b"val:")))):
+    if suffix in (".yaml", ".yml") and (path.name.lower() in _YAML or _holds(path, _KEYS)):
         return YOLO
     if suffix == ".geojson":
         return GEOJSON
@@ -76,10 +78,10 @@ def kind_of(path: Path) -> str | None:
     return None
 
 
-def _holds(path: Path, words: Sequence[bytes]) -> bool:
+def _holds(path: Path, words: Sequence[bytes | re.Pattern[bytes]]) -> bool:
     # An empty file has nothing to map.
     with suppress(OSError, ValueError), path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return all(content.find(word) >= 0 for word in words)
+        return all(content.find(word) >= 0 if isinstance(word, bytes) else word.search(content) is not None for word in words)
     return False
 
 
@@ -99,8 +101,7 @@ def list_tools(path: Path) -> Listing | None:
         DataError: files of two tools lie there, or nothing in them can be used.
     """
     root = path if path.is_dir() else path.parent
-    found = tools_in(path)
-    if not found:
+    if not (found := tools_in(path)):
         return None
     if len(found) > 1:
         raise _two_formats(path, found, root)
@@ -135,8 +136,7 @@ def list_for(path: Path, image: Path) -> Listing:
         DataError: as :func:`list_tools`.
     """
     root = path if path.is_dir() else path.parent
-    found = tools_in(path)
-    if len(found) > 1:
+    if len(found := tools_in(path)) > 1:
         raise _two_formats(path, found, root)
     reading, only = Reading(), OnePicture(image)
     kind, files = next(iter(found.items()), (YOLO, []))
@@ -244,7 +244,7 @@ def _texts_alone(images: Iterable[Path], root: Path, into: Reading) -> None:
     for folder, beside in {labels.parent: image.parent for image in images if (labels := _labels_of(image)) is not None}.items():
         stems = {each.stem for each in beside.iterdir()}
         for text in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
-            if text.stem not in stems and _YOLO_LINE.match(text.open("rb").read(200).lstrip()):
+            if text.stem not in stems and _yolo_texts(text):
                 into.bad(relative(text, root), "picture_missing", None, name=text.stem)
 
 
@@ -269,13 +269,13 @@ def _yaml_of(path: Path) -> dict[str, object]:
         DataError: it is none.
     """
     try:
-        # Words as they stand there: to YAML, a class called no is false, and one called 007 is 7.
+        # Words as they stand there, but for nothing: to YAML, a class called no is false, and one called 007 is 7.
         said = yaml.load(path.read_bytes()[:_MOST_YAML].decode("utf-8-sig"), Loader=yaml.BaseLoader)
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError("annotations.bad_yaml", path=path, why=" ".join(str(error).split())[:160]) from error
     if not isinstance(said, dict):
         raise DataError("annotations.bad_yaml", path=path, why=type(said).__name__)
-    return said
+    return {key: None if value in ("", "~", "null", "Null", "NULL") else value for key, value in said.items()}
 
 
 def _yolo_names(said: dict[str, object], root: Path, file: Path) -> dict[int, str]:
@@ -284,7 +284,7 @@ def _yolo_names(said: dict[str, object], root: Path, file: Path) -> dict[int, st
         return {int(key): str(name) for key, name in given.items()}
     if isinstance(given, list):
         return dict(enumerate(map(str, given)))
-    if given:
+    if given is not None:
         raise DataError("annotations.bad_yaml", path=file, why="names")
     listed = find_classes(root)
     return {} if listed is None else dict(zip(listed.values or range(len(listed.names)), listed.names, strict=False))

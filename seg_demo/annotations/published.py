@@ -66,7 +66,7 @@ _OTHERS = {
 }  # fmt: skip
 _COUNTABLE = frozenset({"person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"})
 _OBJECTS = ObjectRule(ignored=frozenset({255, *(THOUSAND * number + count for number in _OTHERS for count in range(THOUSAND))}), thousands=True)
-_PICTURE = "_leftImg8bit"
+_PICTURE, _CITY_COLORS = "_leftImg8bit", "label_colors.txt"
 _CITY_TRUTH = re.compile(r"_gt(?:Fine|Coarse)_(labelIds|labelTrainIds|instanceIds)$")
 _ADE = re.compile(r"ADE_(?:train|val|frame)_\w+$")
 _SEG = "_seg.png"
@@ -94,12 +94,13 @@ def _cityscapes(root: Path) -> Listing | None:
     # One kind of numbers for all of them.
     kind = next((kind for kind in kinds[:2] if any(kind in files for files in found.values())), None)
     listing = Listing(short_name(root.resolve().name), root)
-    # Tools lay out data of other classes in the same way, with a list of them; to datumaro and CVAT, 0 is the background, listed or not.
+    # Tools lay out data of other classes in the same way, with a list of them. In that of datumaro and CVAT, where nothing is black, 0 is the
+    # background, listed or not.
     listed = find_classes(root)
     if listed is not None and not {"road", "car"} <= set(listed.names):
-        bare = listed.values is None and not any(map(is_background, listed.names))
+        bare = Path(listed.file).name == _CITY_COLORS and (0, 0, 0) not in listed.colors and not any(map(is_background, listed.names))
         listing.classes = replace(listed, names=("background", *listed.names), colors=((0, 0, 0), *listed.colors)) if bare else listed
-    tested = 0
+    tested, named = 0, set()
     for path, files in found.items():
         place = path.relative_to(folders["leftImg8bit"]).parts[0].lower()
         split = SPLITS.get(place.removesuffix("_extra"))
@@ -107,6 +108,11 @@ def _cityscapes(root: Path) -> Listing | None:
             tested += 1  # its truth is not published: what lies there is empty
             continue
         name = relative(path.with_suffix(""), root).removesuffix(_PICTURE)
+        if name in named:
+            what = Message("annotations.picture_twice", name=name)
+            listing.faults.append(Fault("duplicate image", relative(path, root), what, Message("findings.list_each_image_once_with_all"), item=name))
+            continue
+        named.add(name)
         mask, objects = files.get(kind), files.get("instanceIds")
         if mask is None and (kind is not None or objects is None):
             what = Message("findings.has_no_mask_in_folders", folders=" or ".join(f"{folder.name}/" for folder in truths))

@@ -25,7 +25,7 @@ import numpy as np
 from seg_demo.core import OBJECT, Message, SegDemoError
 from seg_demo.core.settings import settings
 from seg_demo.inputs.archives import unpack
-from seg_demo.inputs.mask_files import EMPTY_ALPHA, read_mask
+from seg_demo.inputs.mask_files import drawn_in, read_mask
 from seg_demo.inputs.shapes import (
     AREA,
     CENTRE,
@@ -221,16 +221,11 @@ def yolo_marks(text: str, names: dict[int, str], where: str, image: str, into: R
 # labelme
 
 
-def is_labelme(data: object) -> bool:
-    """Whether JSON is labelme's, of one picture."""
-    return isinstance(data, dict) and isinstance(data.get("shapes"), list) and "imagePath" in data
-
-
 @_json_reader
 def read_labelme(data: Any, path: Path, into: Reading) -> None:
     """Labelme's JSON of one picture: polygons, rectangles, circles, masks; lines and points as thick as labelme draws them. Shapes of one label and
     group are one object."""
-    if not is_labelme(data):
+    if not isinstance(data, dict) or not isinstance(data.get("shapes"), list) or "imagePath" not in data:
         into.bad(path.name, "no_labelme", None)
         return
     image = str(data["imagePath"]).replace("\\", "/")
@@ -303,28 +298,32 @@ def read_label_studio(data: Any, path: Path, into: Reading) -> None:
         if image is None:
             into.bad(where, "no_picture", None)
             continue
-        done = [each for each in task.get("annotations") or [] if isinstance(each, dict) and not each.get("was_cancelled")]
+        done = [each for each in _listed(task.get("annotations")) if isinstance(each, dict) and not each.get("was_cancelled")]
         done.sort(key=lambda each: (bool(each.get("ground_truth")), str(each.get("updated_at") or each.get("created_at") or "")))
-        guesses = [each for each in task.get("predictions") or [] if isinstance(each, dict)]
+        guesses = [each for each in _listed(task.get("predictions")) if isinstance(each, dict)]
         if not done and not guesses:
             into.dropped["unannotated"] += 1
             continue
         into.dropped["other_annotations"] += max(0, len(done) - 1)
         into.dropped["predictions"] += len(guesses) if done else max(0, len(guesses) - 1)
-        into.pictures.append(_studio_marks((done or guesses)[-1].get("result") or [], where, image, into))
+        into.pictures.append(_studio_marks(_listed((done or guesses)[-1].get("result")), where, image, into))
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _studio_tasks(data: list[Any]) -> list[Any]:
     """Tasks as JSON has them; those of JSON-MIN have their regions beside the data, under the names of the tags, and one record per annotation."""
     tasks: list[Any] = []
-    short: dict[object, dict[str, Any]] = {}
+    short: dict[str, dict[str, Any]] = {}
     for number, task in enumerate(data):
         if not isinstance(task, dict) or "data" in task:
             tasks.append(task)
             continue
         regions = [each for value in task.values() if isinstance(value, list) for each in value if isinstance(each, dict)]
         result = [{**each, "value": each, "type": next((key for key in each if key.lower().endswith("labels")), "")} for each in regions]
-        if (name := task.get("id", ("", number))) not in short:
+        if (name := str(task.get("id", ("", number)))) not in short:
             short[name] = {**task, "data": task, "annotations": []}
             tasks.append(short[name])
         short[name]["annotations"].append({**task, "result": result})
@@ -354,7 +353,9 @@ def studio_classes(path: Path) -> list[str] | None:
 def _studio_marks(result: list[Any], where: str, image: str, into: Reading) -> Marked:
     marks, sizes = [], set()
     # A region that holds labels alone has its outline in another one of the same id.
-    drawn = {str(each.get("id")): each["value"] for each in result if isinstance(each, dict) and isinstance(each.get("value"), dict) and _OUTLINES & each["value"].keys()}
+    regions = [each for each in result if isinstance(each, dict) and isinstance(each.get("value"), dict) and each.get("id") is not None]
+    drawn = {str(each["id"]): each["value"] for each in regions if _OUTLINES & each["value"].keys()}
+    lent = {str(each["id"]) for each in regions if not _OUTLINES & each["value"].keys() and any(key.lower().endswith("labels") for key in each["value"])}
     for number, region in enumerate(result, start=1):
         place = f"{where}, region {number}"
         try:
@@ -367,7 +368,7 @@ def _studio_marks(result: list[Any], where: str, image: str, into: Reading) -> M
             names = next((value[key] for key in value if key.lower().endswith("labels") and isinstance(value[key], list)), None)
             if not names:
                 # Choices, texts and relations; and what a tag without labels drew, whose labels stand in a region of their own.
-                into.dropped["other_regions"] += 1
+                into.dropped["other_regions"] += not _OUTLINES & value.keys() or str(region.get("id")) not in lent
                 continue
             size = _size(region.get("original_height"), region.get("original_width"))
             sizes.add(size)
@@ -400,12 +401,12 @@ def _studio_shape(kind: str, value: dict[str, Any], size: tuple[int, int] | None
             raise _Bad("broken_mask") from error
     if "imageDataURL" in value:
         try:
-            mask = read_mask(base64.b64decode(str(value["imageDataURL"]).partition(",")[2], validate=True))
+            inside = drawn_in(base64.b64decode(str(value["imageDataURL"]).partition(",")[2], validate=True))
         except (SegDemoError, binascii.Error) as error:
             raise _Bad("broken_mask") from error
-        # Black on nothing; where there is no nothing, all of it is drawn.
-        inside = (mask.numbers.reshape(*mask.size, -1) > 0).any(axis=2)
-        return Stencil.of(inside if inside.any() or EMPTY_ALPHA in mask.understood else ~inside, size=size or mask.size)
+        if inside is None:
+            raise _Bad("broken_mask")
+        return Stencil.of(inside, size=size or inside.shape)
     if "vertices" in value:
         corners = [corner for corner in value["vertices"] if isinstance(corner, dict)] if isinstance(value["vertices"], list) else []
         before = [None, *(corner.get("id") for corner in corners)]

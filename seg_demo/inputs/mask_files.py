@@ -110,6 +110,24 @@ def read_mask(data: images.Source) -> MaskFile:
     return replace(images._convert(image, limits, _of_image), pages=pages, others=others)
 
 
+def drawn_in(data: bytes) -> np.ndarray | None:
+    """Where a picture is not transparent; all of it if none of it is and it has one colour, None if it shows something: nobody knows what is meant.
+
+    Args:
+        data: a file's bytes.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        BadImageError: as :func:`read_mask`.
+    """
+    limits = limits_of(None, None, None, masks=True)
+    image, _ = images._image(images._read(data, limits), limits, exact=True)
+    four = images._convert(image, limits, lambda image: None if isinstance(image, Samples) else np.asarray(image.convert("RGBA")))
+    return None if four is None or (four[..., 3].all() and (four != four[0, 0]).any()) else four[..., 3] > 0
+
+
 def _of_image(image: Image.Image | Samples) -> MaskFile:
     if isinstance(image, Samples):
         return _without_data(_of_samples(image), image.nodata)

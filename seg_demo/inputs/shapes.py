@@ -531,7 +531,7 @@ def holds_rois(path: Path) -> bool:
     try:
         with ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.startswith("__MACOSX")]
-    except (OSError, BadZipFile, ValueError):
+    except (OSError, BadZipFile, ValueError, NotImplementedError):  # the last is a version that zipfile does not know
         return False
     return bool(names) and all(name.lower().endswith((".roi", "/")) for name in names)
 

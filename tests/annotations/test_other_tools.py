@@ -279,6 +279,23 @@ def test_cityscapes_layout_with_classes_of_ones_own(tmp_path: Path) -> None:
     dataset = look(tmp_path)
     assert dataset.labels.names == ("background", "apple", "pear", "plum") and [item.name for item in dataset.items] == ["leftImg8bit/train/a", "leftImg8bit/train/b"]
     np.testing.assert_array_equal(dataset.read(dataset.items[0]).label_map, blob_mask(0) * 2)
+    # What is black there is the background to them, whatever it is called; of a list of anybody else's nothing is known; a picture is there once.
+    (tmp_path / "label_colors.txt").write_text("0 0 0 nothing\n128 0 0 apple\n0 128 0 pear\n")
+    save(picture(0), tmp_path / "leftImg8bit/train/a_leftImg8bit.jpg")
+    dataset = look(tmp_path)
+    assert dataset.labels.names == ("nothing", "apple", "pear") and [fault.kind for fault in dataset.faults] == ["duplicate image"] and len(dataset.items) == 2
+    (tmp_path / "label_colors.txt").rename(tmp_path / "classes.txt")
+    (tmp_path / "classes.txt").write_text("apple\npear\nplum\n")
+    assert look(tmp_path).labels.names == ("apple", "pear", "plum")
+
+
+def test_voc_labels_of_which_some_have_colours(tmp_path: Path) -> None:
+    (tmp_path / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nbackground:0,0,0::\nx:200,10,10::\ny:::\n")
+    save(picture(0), tmp_path / "JPEGImages/a.png")
+    save(blob_mask(0)[..., None] * np.uint8([200, 10, 10]), tmp_path / "SegmentationClass/a.png")
+    dataset = look(tmp_path)
+    assert dataset.labels.names == ("background", "x", "y")
+    np.testing.assert_array_equal(dataset.read(dataset.items[0]).label_map, blob_mask(0))
 
 
 def test_a_folder_with_a_picture_for_each_image_that_was_not_read_is_named(tmp_path: Path) -> None:

@@ -395,6 +395,13 @@ def roi_zip(*rois: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def odd_zip() -> bytes:
+    """A zip that wants a version that does not exist."""
+    data = bytearray(roi_zip(b""))
+    data[data.find(b"PK\x01\x02") + 6] = 200
+    return bytes(data)
+
+
 def rounded(left: int, top: int, right: int, bottom: int, arc: int) -> bytes:
     """A rectangle with round corners, as ImageJ stores it."""
     head = bytearray(64)
@@ -414,6 +421,11 @@ AREA_OF_TRIANGLE, AREA_OF_LINE = 192, 225
 VARIANTS: dict[str, tuple[dict[str, object], list[tuple[str, int]]]] = {
     "yolo, a list of folders to train on": ({"images/x/a.png": None, "labels/x/a.txt": LINE, "data.yaml": "path: .\ntrain:\n  - images/x\n  - images/y\nval: images/x\nnames: {0: no, 7: 007}\n"}, [("no", AREA_OF_LINE)]),
     "yolo, a description of any name": ({"images/a.png": None, "labels/a.txt": LINE, "coco8-seg.yaml": "train: images\nval: images\nnames:\n  0: cell\n"}, [("cell", AREA_OF_LINE)]),
+    "yolo, names of nothing": ({"images/a.png": None, "labels/a.txt": LINE, "data.yaml": "path: null\ntrain: images\nval: images\ntest:\nnames: ~\n"}, [("class 0", AREA_OF_LINE)]),
+    "labelme, beside settings of a training and a zip of another time": (
+        {"a.png": None, "a.json": {"shapes": [{"label": "x", "points": TRIANGLE}], "imagePath": "a.png"}, "config.yaml": "model:\n  names: [y]\n  train: 3\nclass_names: [y]\ntrain: 3\n", "old.zip": odd_zip()},
+        [("x", 795)],
+    ),
     "labelme, rectangle of four corners": ({"a.png": None, "a.json": {"shapes": [{"label": "x", "shape_type": "rectangle", "points": [[5, 5], [20, 5], [20, 15], [5, 15]]}], "imagePath": "a.png"}}, [("x", 176)]),
     "label studio, bitmask": ({"a.png": None, "p.json": [studio([{"bitmasklabels": {"imageDataURL": png_url(SPOT), "bitmasklabels": ["x"]}}])]}, [("x", int(SPOT.sum()))]),
     "label studio, bitmask of all": ({"a.png": None, "p.json": [studio([{"bitmasklabels": {"imageDataURL": png_url(np.ones((H, W), bool)), "bitmasklabels": ["x"]}}])]}, [("x", H * W)]),
@@ -496,6 +508,24 @@ def test_what_is_wrong_with_one_file_is_said_of_it(case: str, tmp_path: Path) ->
     dataset = look(laid_out(tmp_path, {"a.png": None, "b.png": None, "b.json": whole, **files}))
     (fault,) = dataset.faults
     assert f"{fault.file} {fault.what}".startswith(said) and len(objects_in(dataset, "b")) == 1
+
+
+def test_label_studio_answers_are_not_guessed(tmp_path: Path) -> None:
+    """A bitmask without anything transparent that shows something, labels of no outline, and what has no id that can be one."""
+    drawn = {"points": TRIANGLE, "polygonlabels": ["x"], "original_width": W, "original_height": H}
+    white = "data:image/png;base64," + png_text(SPOT.astype(np.uint8) * 255)
+    whole = studio([{"polygonlabels": drawn}, {"bitmasklabels": {"imageDataURL": white, "bitmasklabels": ["x"]}}], "a.png")
+    outlined = studio([{"polygon": {"points": TRIANGLE}}, {"labels": {"labels": ["x"]}}], "b.png")
+    for region in outlined["annotations"][0]["result"]:
+        del region["id"]
+    dataset = look(laid_out(tmp_path, {"a.png": None, "b.png": None, "c.png": None, "p.json": [whole, outlined, {"image": "c.png", "id": [1], "tag": [drawn]}, {"data": {"image": "c.png"}, "annotations": 5}]}))
+    assert [(fault.item, fault.file, fault.what) for fault in dataset.faults] == [
+        ("a", "p.json, task 1, region 2", "has a mask that cannot be decoded"), ("b", "p.json, task 1, region 2", "is of the kind 'labels', which is not known"),
+    ]  # fmt: skip
+    assert [len(objects_in(dataset, name)) for name in "abc"] == [1, 0, 1]
+    (tmp_path / "p.json").write_text(json.dumps([studio([{"polygonlabels": drawn}, {"bitmasklabels": {"imageDataURL": png_url(~SPOT & SPOT), "bitmasklabels": ["x"]}}], "a.png")]))
+    with pytest.raises(DataError, match="region 2: covers no pixel"):
+        objects_in(look(tmp_path), "a")
 
 
 def test_pictures_without_a_word_and_words_without_a_picture_are_counted(tmp_path: Path) -> None:
