@@ -137,7 +137,7 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
 
     Args:
         id: menu key, title of a model on the menu, ``user/repo``, ``user/repo/folder`` or either with ``@revision``, or the address of such a page of the Hub; a
-            folder only with ``local_folders``, where an existing checkpoint folder goes before a Hub id of the same spelling.
+            folder only with ``local_folders``, where an existing checkpoint folder goes before a title or a Hub id of the same spelling.
         local_folders: False for whatever a visitor typed: no text of theirs ever names a local path or an address.
 
     Raises:
@@ -149,6 +149,8 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
         return spec
     if local_folders and _exists(text, CONFIG):
         return ModelSpec(str(Path(text).expanduser()), None, SEMANTIC.name, "", Path(text).name, "", "folder")
+    if (spec := _titled(text, local_folders)) is not None:
+        return spec
     named = client.id_of(text) if len(text) <= MAX_ADDRESS else text
     if named != text and (spec := _on_menu(named, local_folders)) is not None:
         return spec
@@ -171,12 +173,13 @@ def _on_menu(text: str, every: bool) -> ModelSpec | None:
         for spec in (*(_bundled(text) if text else ()), *(spec for spec in METHODS if spec.id == text)):
             if spec.source == "bundled" or all(made.id != text for made in trained_models(every=every)):
                 return spec
-    models = menu(every=every)
-    if (spec := next((spec for spec in models if text in (spec.id, spec.key)), None)) is not None:
-        return spec
-    # A page's picker of several models sends what was typed, and the menu shows titles. What may be an id of the Hub is no title.
+    return next((spec for spec in menu(every=every) if text in (spec.id, spec.key)), None)
+
+
+def _titled(text: str, every: bool) -> ModelSpec | None:
+    """The menu's entry that has a text for a title, which a page's picker of several models sends as it was typed; what may be an id of the Hub is none."""
     written = text.casefold()
-    titled = [spec for spec in models if written and "/" not in written and written in (in_language(spec.title, language).casefold() for language in LANGUAGES)]
+    titled = [spec for spec in menu(every=every) if written and "/" not in written and written in (in_language(spec.title, language).casefold() for language in LANGUAGES)]
     return titled[0] if len(titled) == 1 else None
 
 

@@ -136,6 +136,9 @@ def test_folders_are_for_python_only(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert catalog.resolve(str(folder), local_folders=True).source == "folder"
     assert catalog.resolve("runs/best", local_folders=True).source == "folder"
+    folder.rename(tmp_path / "Mask R-CNN, cells")
+    assert catalog.resolve("Mask R-CNN, cells", local_folders=True).source == "folder", "the title of another model"
+    (tmp_path / "Mask R-CNN, cells").rename(folder)
     assert catalog.resolve("runs/best", local_folders=False).source == "hub"
     assert catalog.resolve("runs/best@main", local_folders=True).source == "hub"
     with pytest.raises(ModelNotFoundError, match="no checkpoint folder"):
