@@ -31,7 +31,7 @@ from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
-from seg_demo.networks.click_net import ENCODERS, RADIUS, ClickNet, EncodedClickNet, draw_clicks, guided, spread, stretched
+from seg_demo.networks.click_net import ENCODERS, RADIUS, ClickNet, EncodedClickNet, Frame, cut, draw_clicks, guided, placed, spread, stretched
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, clicks_of, in_turn, next_click, spoiled
 from seg_demo.networks.weights import fitting, read_weights, stored_names
@@ -56,10 +56,7 @@ SURE, CLOSE = 2.0, 0.6
 IN_TURN = 20
 # Outlines are drawn at so many times the scale at which the network saw the picture.
 FINER = 2.0
-# The logit of a pixel that is taken out of an answer.
-OUTSIDE = -8.0
 
-Frame = tuple[int, int, int, int]
 # The probability that pixels are of the object, within a frame as seen at a size (rows, columns): float32.
 Chance = Callable[[Frame, tuple[int, int]], Tensor]
 
@@ -98,7 +95,7 @@ class View:
 
     def chance(self, frame: Frame, size: tuple[int, int]) -> Tensor:
         """The probability within another frame, 0 beyond this one: float32 of a size."""
-        return _placed(self.logits.sigmoid(), self.frame, frame, size)
+        return placed(self.logits.sigmoid(), self.frame, frame, size)
 
 
 @dataclass
@@ -260,13 +257,13 @@ class Click(PromptNetwork, family="click"):
         region = prompt.box and tuple(int(value) for value in (prompt.box[0], prompt.box[1], math.ceil(prompt.box[2]), math.ceil(prompt.box[3])))
         if isinstance(earlier, np.ndarray):
             mask, region = torch.from_numpy(earlier), tight_box(earlier) or region
-            before = lambda frame, shape: _cut(mask, frame, shape)  # noqa: E731
+            before = lambda frame, shape: cut(mask, frame, shape)  # noqa: E731
         elif earlier is not None:
             view = View(tuple(int(value) for value in earlier["frame"]), earlier["logits"].cpu())
             before, region = view.chance, view.box() or region
         elif region is not None:
             inside = region
-            before = lambda frame, shape: _placed(torch.full((2, 2), IN_BOX), inside, frame, shape)  # noqa: E731
+            before = lambda frame, shape: placed(torch.full((2, 2), IN_BOX), inside, frame, shape)  # noqa: E731
         if region is None:
             view = _surest(seen or [self._look(levels, window, prompt, None, GLANCE) for window in _windows(prompt, size)], size)
             around = _around(view, prompt)
@@ -335,8 +332,8 @@ class Click(PromptNetwork, family="click"):
         if frame and max(frame[2] - frame[0], frame[3] - frame[1]) < CLOSE * max(view.frame[2] - view.frame[0], view.frame[3] - view.frame[1]):
             near = self._look(levels, frame, prompt, View(view.frame, found).chance)
             near = replace(near, logits=near.logits + said(near, prompt))
-            inside = _placed(torch.ones(2, 2), near.frame, view.frame, shape) > 0
-            closely = _placed(self._sharpened(levels, near), near.frame, view.frame, shape)
+            inside = placed(torch.ones(2, 2), near.frame, view.frame, shape) > 0
+            closely = placed(self._sharpened(levels, near), near.frame, view.frame, shape)
             meant = meant | _piece(inside & ((closely > 0) != (earlier > 0.5)), place, near_click)
             meant = F.max_pool2d(meant[None].float(), 5, 1, 2)[0] > 0
             found = torch.where(meant & inside, closely, found)
@@ -577,34 +574,6 @@ def _part(levels: list[Tensor], frame: Frame, factor: float) -> tuple[Frame, Ten
     right, bottom = min(columns, max(left + 1, math.ceil(frame[2] * across))), min(rows, max(top + 1, math.ceil(frame[3] * down)))
     shown = round(left / across), round(top / down), round(right / across), round(bottom / down)
     return shown, levels[depth][top:bottom, left:right]
-
-
-def _cut(mask: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
-    """A frame of a mask bool (H, W) as shares in [0, 1], float32 of a size."""
-    x0, y0, x1, y1 = frame
-    part = mask[y0:y1, x0:x1]
-    # Every n-th pixel is enough of a mask that is many times larger than what is asked for, and takes no memory.
-    step = max(1, int(min(part.shape[0] / size[0], part.shape[1] / size[1]) / 2))
-    return F.interpolate(part[::step, ::step][None, None].float(), size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
-
-
-def _placed(values: Tensor, source: Frame, frame: Frame, size: tuple[int, int]) -> Tensor:
-    """Values of one frame as another one sees them, 0 beyond; float32 of a size."""
-    rows, columns = size
-    found = torch.zeros(rows, columns)
-    down, across = rows / (frame[3] - frame[1]), columns / (frame[2] - frame[0])
-    left, right = ((source[side] - frame[0]) * across for side in (0, 2))
-    top, bottom = ((source[side] - frame[1]) * down for side in (1, 3))
-    y = (torch.arange(rows) + 0.5 - top) / (bottom - top) * 2 - 1
-    x = (torch.arange(columns) + 0.5 - left) / (right - left) * 2 - 1
-    inside_y, inside_x = (y.abs() < 1).nonzero()[:, 0], (x.abs() < 1).nonzero()[:, 0]
-    if not len(inside_y) or not len(inside_x):
-        return found
-    y, x = y[inside_y], x[inside_x]
-    grid = torch.stack([x[None].expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)[None]
-    part = F.grid_sample(values[None, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
-    found[inside_y[0] : inside_y[-1] + 1, inside_x[0] : inside_x[-1] + 1] = part
-    return found
 
 
 def _windows(prompt: Prompt, size: tuple[int, int]) -> list[Frame]:

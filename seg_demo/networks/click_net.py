@@ -33,6 +33,9 @@ SAYS, REACHES, EDGE = 3.0, 0.15, 20.0
 CONTRAST, MOST_GAIN = 0.75, 4.0
 
 
+Frame = tuple[int, int, int, int]
+
+
 class Unit(nn.Sequential):
     """Convolution, batch normalisation, and ReLU unless a sum follows."""
 
@@ -312,6 +315,53 @@ def spread(picture: Tensor, places: Sequence[tuple[float, float]], labels: Seque
     inside, outside = (np.minimum(way, 1e6) for way in ways)
     found = SAYS * (outside - inside) / (outside + inside + 1e-6) * np.exp(-np.minimum(inside, outside) / reach)
     return F.interpolate(torch.from_numpy(found.astype(np.float32))[None, None], scale_factor=step, mode="bilinear")[0, 0, :rows, :columns]
+
+
+def cut(mask: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """A frame of a mask as shares in [0, 1].
+
+    Args:
+        mask: bool (H, W).
+        frame: (x0, y0, x1, y1), pixels of the mask.
+        size: (rows, columns) of the result.
+
+    Returns:
+        float32 (rows, columns).
+    """
+    x0, y0, x1, y1 = frame
+    part = mask[y0:y1, x0:x1]
+    # Every n-th pixel is enough of a mask that is many times larger than what is asked for, and takes no memory.
+    step = max(1, int(min(part.shape[0] / size[0], part.shape[1] / size[1]) / 2))
+    return F.interpolate(part[::step, ::step][None, None].float(), size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
+
+
+def placed(values: Tensor, source: Frame, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """Values of one frame as another one sees them, 0 beyond.
+
+    Args:
+        values: (h, w), of the source.
+        source: (x0, y0, x1, y1), pixels of the picture.
+        frame: the other one, as ``source``.
+        size: (rows, columns) of the result.
+
+    Returns:
+        float32 (rows, columns).
+    """
+    rows, columns = size
+    found = torch.zeros(rows, columns)
+    down, across = rows / (frame[3] - frame[1]), columns / (frame[2] - frame[0])
+    left, right = ((source[side] - frame[0]) * across for side in (0, 2))
+    top, bottom = ((source[side] - frame[1]) * down for side in (1, 3))
+    y = (torch.arange(rows) + 0.5 - top) / (bottom - top) * 2 - 1
+    x = (torch.arange(columns) + 0.5 - left) / (right - left) * 2 - 1
+    inside_y, inside_x = (y.abs() < 1).nonzero()[:, 0], (x.abs() < 1).nonzero()[:, 0]
+    if not len(inside_y) or not len(inside_x):
+        return found
+    y, x = y[inside_y], x[inside_x]
+    grid = torch.stack([x[None].expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)[None]
+    part = F.grid_sample(values[None, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
+    found[inside_y[0] : inside_y[-1] + 1, inside_x[0] : inside_x[-1] + 1] = part
+    return found
 
 
 def _joined(coarse: Tensor, fine: Tensor) -> Tensor:
