@@ -52,6 +52,9 @@ IN_BOX = 0.5
 # Of an earlier mask that somebody else made, what a click does not mean stays, unless the network is as sure as this logit that it is wrong;
 # and where the click's difference takes less than this share of the frame, it is looked at closely.
 SURE, CLOSE = 2.0, 0.6
+# Of such a mask with fewer pixels than the first, a click means what is within this share of the root of their number: the network, which sees
+# them enlarged and blurred, knows less of their outline than whoever drew it. Unless it sees something larger by a factor: that was a beginning.
+FEW, NEARBY, LARGER = 100, 1 / 3, 3
 # So many clicks that come together are heard one after the other.
 IN_TURN = 20
 # Outlines are drawn at so many times the scale at which the network saw the picture.
@@ -324,7 +327,11 @@ class Click(PromptNetwork, family="click"):
         shape, earlier = found.shape, before(view.frame, found.shape)
         wrong, place = (found > 0) != (earlier > 0.5), _places(prompt, view.frame, shape)[-1]
         near_click = RADIUS * shape[0] / view.logits.shape[0]
-        meant = _piece(wrong, place, near_click)
+        reach, (x0, y0, x1, y1) = math.inf, view.frame
+        finer = shape[0] / (y1 - y0)
+        if drawn is not None and (pixels := int(drawn[y0:y1, x0:x1].sum())) < FEW and int((found > 0).sum()) < LARGER * pixels * finer**2:
+            reach = max(1.5, NEARBY * math.sqrt(pixels)) * finer
+        meant = _piece(wrong, place, near_click, reach)
         if drawn is not None:
             found = torch.where(meant | wrong & (found.abs() > SURE), found, earlier.logit(1e-4))
         box = _boxed(meant, view.frame)
@@ -334,14 +341,13 @@ class Click(PromptNetwork, family="click"):
             near = replace(near, logits=near.logits + said(near, prompt))
             inside = placed(torch.ones(2, 2), near.frame, view.frame, shape) > 0
             closely = placed(self._sharpened(levels, near), near.frame, view.frame, shape)
-            meant = meant | _piece(inside & ((closely > 0) != (earlier > 0.5)), place, near_click)
+            meant = meant | _piece(inside & ((closely > 0) != (earlier > 0.5)), place, near_click, reach)
             meant = F.max_pool2d(meant[None].float(), 5, 1, 2)[0] > 0
             found = torch.where(meant & inside, closely, found)
         answer = self._answered(view, found, found)
         if drawn is None:
             return answer
-        x0, y0, x1, y1 = view.frame
-        if (finer := shape[0] / (y1 - y0)) > 1:
+        if finer > 1:
             # Of a pixel that the network sees enlarged, a part that it changes would be outvoted by what was drawn around it.
             row, column = (min(max(0, round(value - finer / 2)), length - 1) for value, length in zip(place[::-1], shape, strict=True))
             pixel = found[row : row + math.ceil(finer), column : column + math.ceil(finer)]
@@ -653,8 +659,12 @@ def said(view: View, prompt: Prompt) -> Tensor:
     return spread(view.picture, [places[index] for index in heard], [prompt.labels[index] for index in heard])
 
 
-def _piece(mask: Tensor, place: tuple[float, float], near: float) -> Tensor:
-    """The pieces of a mask bool (h, w) that come near a place (x, y) in its pixels: bool (h, w); diagonal neighbours are of one piece."""
+def _piece(mask: Tensor, place: tuple[float, float], near: float, most: float = math.inf) -> Tensor:
+    """The pieces of a mask bool (h, w) that come near a place (x, y) in its pixels, up to the distance `most` from it: bool (h, w); diagonal
+    neighbours are of one piece."""
+    if most < math.inf:
+        rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+        mask = mask & torch.from_numpy((rows + 0.5 - place[1]) ** 2 + (columns + 0.5 - place[0]) ** 2 <= most**2)
     pieces, _ = ndimage.label(mask.numpy(), np.ones((3, 3)))
     column, row = (min(max(0, int(value)), length - 1) for value, length in zip(place, reversed(mask.shape), strict=True))
     reach = math.ceil(near)

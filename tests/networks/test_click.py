@@ -220,6 +220,31 @@ def test_the_pixel_that_is_clicked_is_as_the_click_says(folder, point, label):
     assert (found != drawn).sum() <= 4, "and no more than what is beside it"
 
 
+@pytest.mark.parametrize(("drawn", "seen"), [((26, 15, 30, 35), (28, 15, 32, 35)), ((28, 23, 30, 25), (20, 20, 40, 40))])
+def test_of_a_small_mask_a_click_changes_its_surroundings_unless_it_was_a_beginning(folder, drawn, seen):
+    """The network sees another thing of the size of what was drawn: it is heard near the click; or one that is many times larger: all of that."""
+    network, size, mask = networks.load(folder), (60, 60), np.zeros((60, 60), bool)
+    x0, y0, x1, y1 = drawn
+    mask[y0:y1, x0:x1] = True
+
+    def look(levels, frame, prompt, before, share=1.0):
+        left, top, right, bottom = frame
+        logits = torch.full((4 * (bottom - top), 4 * (right - left)), -1.0)
+        logits[max(0, 4 * (seen[1] - top)) : 4 * (seen[3] - top), max(0, 4 * (seen[0] - left)) : 4 * (seen[2] - left)] = 1.0
+        return View(frame, logits, torch.zeros(3, *logits.shape))
+
+    network._look = look
+    with torch.inference_mode():
+        prompt = Prompt(((30.5, 24.5),), (1,), mask=encode_crop(mask[y0:y1, x0:x1], drawn, *size))
+        found = painted(network.candidates(network.embed(np.zeros((*size, 3), np.uint8)), size, [prompt], mask)[0][0], size)
+    assert found[24, 30]
+    if x1 - x0 == 2:
+        assert found[20:40, 20:40].mean() > 0.9
+    else:
+        rows, columns = (found != mask).nonzero()
+        assert 5 < len(rows) and np.hypot(rows - 24, columns - 30).max() < 5 and found[15:35, 26:28].all(), "the other side stays"
+
+
 @pytest.mark.parametrize("begin", ["nothing", "box", "mask", "mask and box"])
 def test_clicks_that_come_together_are_answered_as_one_after_the_other(folder, picture, begin):
     """Also the later ones alone, of somebody who clicked before an answer came; and also if many places were looked at meanwhile."""
