@@ -142,11 +142,14 @@ def _read_the_data(config: Config, team: Any, previous: runs.PreviousRun | None)
         check_network(config)
     try:
         with team.local_main_process_first() if team else nullcontext():
-            return prepare(config, team.num_processes if team else 1, config.json or not main_process, previous)
+            prepared = prepare(config, team.num_processes if team else 1, config.json or not main_process, previous)
     except NotPrepared as error:
         if config.dry_run and config.json and main_process:
             _print_json({"problems": error.message, "diagnosis": error.diagnosis and error.diagnosis.to_dict()}, indent=2)
         raise
+    if config.class_weights != "none" and not config.resume and prepared.start.checkpoint.task.objects:
+        raise ConfigError("flags.objects_without_weights", value=config.class_weights, network=prepared.start.checkpoint.family.title)
+    return prepared
 
 
 def _train_evaluate_publish(

@@ -174,6 +174,13 @@ def test_dry_run_starts_nothing(data: Path, tmp_path: Path, capsys) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_weights_of_classes_are_refused_where_the_loss_is_of_objects(capsys) -> None:
+    words = ["--data", "cells", "--samples", "8", "--model", "unet-instance-cells", "--device", "cpu", "--threads", "1", "--dry-run"]
+    assert finetune.main([*words, "--class-weights", "balanced"]) == finetune.NOT_STARTED
+    assert "U-Net with watershed is trained by objects" in capsys.readouterr().err
+    assert finetune.main(words) == 0
+
+
 def test_everything_that_is_wrong_is_said_at_once(hub, data: Path, tmp_path: Path, capsys) -> None:
     """A bad mask and a missing login: one list, exit 2, no folder."""
     bad = tmp_path / "bad"
