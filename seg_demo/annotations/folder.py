@@ -56,7 +56,7 @@ from seg_demo.annotations.listing import (
     relative,
     short_name,
 )
-from seg_demo.annotations.other_tools import list_dicom, list_tools, tools_in
+from seg_demo.annotations.other_tools import TOOL_SUFFIXES, list_dicom, list_tools, tools_in
 from seg_demo.annotations.published import list_panoptic, list_published
 from seg_demo.core import DataError, Message
 
@@ -99,7 +99,9 @@ def list_folder(root: Path) -> Listing:
         DataError: nothing that can be learnt from lies in it.
     """
     listing = _list_folder(root)
-    if not any(isinstance(note, Message) and note.key == "annotations.understood" for note in listing.notes) and (found := tools_in(root)):
+    was_read = any(isinstance(note, Message) and note.key == "annotations.understood" for note in listing.notes)
+    beside = not was_read and any(path.suffix.lower() in TOOL_SUFFIXES or path.name == "labels" for path in root.rglob("*"))
+    if beside and (found := tools_in(root)):
         named = ", ".join(f"{kind} ({relative(files[0], root)})" for kind, files in found.items())
         listing.notes.append(Message("annotations.also_there", names=named))
     return listing

@@ -49,7 +49,7 @@ _ROI_ENDING = re.compile(r"[\s_.-]*(roi|rois|roiset|roi_?set)$", re.IGNORECASE)
 _YOLO_LINE = re.compile(rb"\d+(\s+-?[\d.]+(e-?\d+)?){4,}")
 _MOST_YAML, _MOST_LABELS = 1_000_000, 50_000_000
 _SHOWN = 8
-_SUFFIXES = frozenset({".yaml", ".yml", ".geojson", ".roi", ".zip", ".xml", ".json"})
+TOOL_SUFFIXES = frozenset({".yaml", ".yml", ".geojson", ".roi", ".zip", ".xml", ".json"})
 Places = list[Path | None]
 
 
@@ -187,7 +187,7 @@ def tools_in(path: Path) -> dict[str, list[Path]]:
         kind = kind_of(path)
         return {} if kind is None else {kind: [path]}
     found: dict[str, list[Path]] = {}
-    for each in sorted(each for each in path.rglob("*.*") if each.suffix.lower() in _SUFFIXES):
+    for each in sorted(each for each in path.rglob("*.*") if each.suffix.lower() in TOOL_SUFFIXES):
         if each.is_file() and not any(part.startswith((".", "__MACOSX")) for part in each.relative_to(path).parts) and (kind := kind_of(each)):
             found.setdefault(kind, []).append(each)
     if YOLO not in found and (labels := _label_folders(path)):
