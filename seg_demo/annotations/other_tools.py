@@ -22,6 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from seg_demo.annotations.listing import IMAGE_SUFFIXES, NOTE, SPLITS, CocoObjec
 from seg_demo.annotations.readers import Mark, Marked, Reading, loaded, read_geojson
 from seg_demo.core import DataError, Georeference, Message, SegDemoError, View
 from seg_demo.inputs.images import limits_of, read
-from seg_demo.inputs.shapes import CENTRE, Outline, Shape, Stencil, Union, holds_rois
+from seg_demo.inputs.shapes import CENTRE, Outline, Shape, Stencil, corners_of, holds_rois, with_corners
 
 YOLO, LABELME, LABEL_STUDIO, CVAT, GEOJSON, IMAGEJ = "YOLO", "labelme", "Label Studio", "CVAT", "GeoJSON", "ImageJ"
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -324,10 +325,12 @@ def _per_file(read: Callable[[Path, Reading], None], finding: Callable[[Path, Pa
 
     def of_files(files: list[Path], root: Path, into: Reading) -> Places:
         places: Places = []
+        # One for all files of a folder: it remembers what lies where.
+        finders: dict[Path, FileFinder] = {}
         for path in files:
             before = len(into.pictures)
             read(path, into)
-            finder = FileFinder(finding(path, root))
+            finder = finders.setdefault(path.parent, FileFinder(finding(path, root)))
             for picture in into.pictures[before:]:
                 places.append(_find(finder, picture.image, path, into))
         return places
@@ -354,17 +357,24 @@ def _near(path: Path, root: Path) -> Sequence[Path]:
     return [path.parent, path.parent / "images", path.parent.parent / "images", path.parent.parent / "images" / split, root / "images", root]
 
 
+def _by_name(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by what files of annotations may be called after them; of several, the first."""
+    pictures = [each for each in sorted(folder.iterdir()) if each.suffix.lower() in IMAGE_SUFFIXES] if folder.is_dir() else []
+    return {name: each for each in reversed(pictures) for name in (each.name, each.stem, each.stem.removesuffix(".ome"))}
+
+
 def _by_stem(read: Callable[[Path, Reading, str, Path | None], None], ending: re.Pattern[str] | None) -> Callable[[list[Path], Path, Reading], Places]:
     """A reader of files that are named after their pictures."""
 
     def of_files(files: list[Path], root: Path, into: Reading) -> Places:
         places: Places = []
+        named = lru_cache(None)(_by_name)
         for path in files:
             stem = ending.sub("", path.stem) if ending is not None else path.stem
-            near = [each for folder in dict.fromkeys(_near(path, root)) if folder.is_dir() for each in sorted(folder.iterdir()) if each.suffix.lower() in IMAGE_SUFFIXES]
-            picture = next((each for each in near if stem in (each.name, each.stem, each.stem.removesuffix(".ome"))), None)
-            if picture is None and not stem and len(near) == 1:
-                picture = near[0]
+            near = [named(folder) for folder in dict.fromkeys(_near(path, root))]
+            picture = next((pictures[stem] for pictures in near if stem in pictures), None)
+            if picture is None and not stem and len(only := {each for pictures in near for each in pictures.values()}) == 1:
+                picture = only.pop()
                 into.dropped["only_picture"] += 1
             image = relative(picture, root) if picture is not None else stem
             before = len(into.pictures)
@@ -493,7 +503,7 @@ def read_on_raster(path: Path, picture: Path, into: Reading) -> bool:
 
 def _placed(marked: Marked, path: Path, georeference: Georeference, stated: Any, into: Reading) -> Marked:
     """The same marks in pixels; those that lie elsewhere are counted, and a problem if all do."""
-    corners = [_points(mark.shape) for mark in marked.marks]
+    corners = [corners_of(mark.shape) for mark in marked.marks]
     if not corners:
         return marked
     points = np.concatenate(corners)
@@ -525,7 +535,7 @@ def _placed(marked: Marked, path: Path, georeference: Georeference, stated: Any,
         if not np.isfinite(there).all() or high.min() <= 0 or low[0] >= width or low[1] >= height:
             away += 1
         else:
-            marks.append(replace(mark, shape=_with_points(mark.shape, there)))
+            marks.append(replace(mark, shape=with_corners(mark.shape, there)))
     if away == len(corners):
         into.bad(path.name, "outside_raster", marked.image, count=away, crs=named[:60], raster=georeference.crs[:60])
     into.dropped["outside_raster"] += away if marks else 0
@@ -542,25 +552,6 @@ def _crs_of(stated: Any) -> str | None:
         return WGS84
     match = re.search(r"EPSG:(?:[\d.]*:)?(\d{4,6})$", name)
     return f"EPSG:{match[1]}" if match else name.strip()
-
-
-def _points(shape: Shape) -> np.ndarray:
-    """Corners of a shape that GeoJSON has, float64 (N, 2)."""
-    parts = shape.parts if isinstance(shape, Union) else (shape,)
-    return np.concatenate([np.array(ring, dtype=np.float64).reshape(-1, 2) for part in parts for ring in part.rings])
-
-
-def _with_points(shape: Shape, points: np.ndarray) -> Shape:
-    """The shape with other corners, in the order of :func:`_points`."""
-    parts, made, at = shape.parts if isinstance(shape, Union) else (shape,), [], 0
-    for part in parts:
-        rings = []
-        for ring in part.rings:
-            count = len(ring) // 2
-            rings.append(tuple(points[at : at + count].ravel().tolist()))
-            at += count
-        made.append(Outline(tuple(rings), part.rule))
-    return made[0] if len(made) == 1 else Union(tuple(made))
 
 
 # How far from a slice's plane, in millimetres, and from a grid, in pixels, what is marked on it may lie.

@@ -216,6 +216,25 @@ class Union(Shape):
         return _tight(mask, x0, y0)
 
 
+def corners_of(shape: Shape) -> np.ndarray:
+    """Corners of a shape that GeoJSON has, float64 (N, 2)."""
+    parts = shape.parts if isinstance(shape, Union) else (shape,)
+    return np.concatenate([np.array(ring, dtype=np.float64).reshape(-1, 2) for part in parts for ring in part.rings])
+
+
+def with_corners(shape: Shape, points: np.ndarray) -> Shape:
+    """The shape with other corners, in the order of :func:`corners_of`."""
+    parts, made, at = shape.parts if isinstance(shape, Union) else (shape,), [], 0
+    for part in parts:
+        rings = []
+        for ring in part.rings:
+            count = len(ring) // 2
+            rings.append(tuple(points[at : at + count].ravel().tolist()))
+            at += count
+        made.append(Outline(tuple(rings), part.rule))
+    return made[0] if len(made) == 1 else Union(tuple(made))
+
+
 class PolygonRuns(Runs):
     """The mask of polygons by the rule ``area``, drawn and kept by the library of COCO: numbers are taken from it when they are asked for.
 

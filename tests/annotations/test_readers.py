@@ -14,8 +14,9 @@ import pytest
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
-from seg_demo.annotations import readers
+from seg_demo.annotations import other_tools, readers
 from seg_demo.annotations.dataset import Dataset
+from seg_demo.annotations.file_names import FileFinder
 from seg_demo.annotations.listing import Item
 from seg_demo.core.errors import DataError, in_language
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint
@@ -549,3 +550,24 @@ def test_files_of_tools_beside_what_is_read_are_named(tmp_path: Path) -> None:
         assert not dataset.faults and sum("lie there too and are not read: labelme (a.json)" in note for note in dataset.notes) == 1
         (tmp_path / name / "a.json").unlink()
         assert not any("lie there too" in note for note in look(tmp_path / name).notes)
+
+
+@pytest.mark.parametrize("kind", ["labelme", "geojson"])
+def test_a_folder_is_looked_through_once_for_all_its_files(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of files by themselves would take minutes otherwise."""
+    looks: list[object] = []
+    names, by_name = FileFinder._names, other_tools._by_name
+    monkeypatch.setattr(FileFinder, "_names", lambda self, folder: looks.append(folder) or names(self, folder))
+    monkeypatch.setattr(other_tools, "_by_name", lambda folder: looks.append(folder) or by_name(folder))
+    counts = []
+    for count in (2, 9):
+        looks.clear()
+        files: dict[str, object] = {}
+        for number in range(count):
+            shapes = [{"label": "x", "points": [[1, 1], [9, 1], [9, 9]]}]
+            labelme = {"shapes": shapes, "imagePath": f"C:\\photos\\p{number}.png"}
+            feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": SQUARE}, "properties": {"label": "x"}}
+            files |= {f"images/p{number}.png": None, **({f"p{number}.json": labelme} if kind == "labelme" else {f"p{number}.geojson": {"type": "FeatureCollection", "features": [feature]}})}
+        assert len(other_tools.list_tools(laid_out(tmp_path / str(count), files)).items) == count
+        counts.append(len(looks))
+    assert 0 < counts[0] == counts[1]
