@@ -123,6 +123,9 @@ def check(config: Config) -> list[str]:
         problems.append(Message("flags.bad_lr", value=config.lr))
     if config.epochs == 0 and config.from_scratch:
         problems.append(Message("flags.nothing_from_scratch"))
+    if config.model in FAMILIES and all(task.objects for task in FAMILIES[config.model].tasks) and not config.resume:
+        ours = [name for name in ("loss", "class_weights") if getattr(config, name) != _FIELDS[name].default]
+        problems += [Message("flags.loss_of_its_own", flag=_flag(name), value=getattr(config, name), model=config.model) for name in ours]
     # A run that was started so goes on so.
     if config.class_weights != "none" and not config.resume and not WEIGHTED & set(config.loss.split("+")):
         problems.append(Message("flags.loss_without_weights", value=config.class_weights, loss=config.loss))

@@ -114,3 +114,11 @@ def test_weights_of_classes_need_a_loss_that_has_them() -> None:
         assert not check(Config(loss=loss, class_weights="balanced", resume="runs/a")), "a run that was started so goes on so"
     for loss in ("ce", "focal", "ce+dice", "ce+lovasz", "focal+dice"):
         assert not check(Config(loss=loss, class_weights="balanced")), loss
+
+
+def test_what_only_a_loss_of_classes_has_is_refused_for_networks_of_objects() -> None:
+    for given in (["--loss", "ce"], ["--class-weights", "balanced"]):
+        with pytest.raises(ConfigError, match=f"{given[0]} is {given[1]}, but maskrcnn learns objects"):
+            parse(["--model", "maskrcnn", *given])
+        assert not check(Config(model="maskrcnn", resume="runs/a", **{given[0][2:].replace("-", "_"): given[1]}))
+    assert not check(Config(model="mask2former", loss="ce")), "which learns classes, too"
