@@ -123,10 +123,13 @@ def is_clicked(spec: ModelSpec) -> bool:
 
 
 def looks_again(identity: object) -> bool:
-    """Whether the mean of several looks is any choice with a model: of one that is not on the menu, it may be. A network that answers several
-    tasks answers with queries, which have no mean."""
+    """Whether the mean of several looks is any choice with a model: of one that is not on the menu, it may be. Networks that answer several
+    tasks answer with queries, which have no mean, also where a checkpoint of theirs answers one."""
     spec = spec_of(identity)
-    return spec is None or (TASKS[spec.task].learnt and TASKS[spec.task].classes and not spec.tasks)
+    if spec is None:
+        return True
+    queries = spec.tasks or (spec.architecture in networks.FAMILIES and len(networks.family(spec.architecture).tasks) > 1)
+    return TASKS[spec.task].learnt and TASKS[spec.task].classes and not queries
 
 
 def about(spec: ModelSpec, language: str) -> str:

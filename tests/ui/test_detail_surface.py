@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from functools import partial
 
 import gradio as gr
@@ -70,7 +71,7 @@ def test_a_batch_looks_closely_and_several_times_on_request(demo_url, photo):
             asked(model, 0.5, None, "um", None, [], "whole", wrong)
 
 
-def test_a_batch_offers_what_its_model_can_do():
+def test_a_batch_offers_what_its_model_can_do(monkeypatch):
     offered = {
         model: [choice.visible for choice in batch_tab.choices_for(model)]
         for model in ("unet-cells", "maskrcnn-cells", "otsu", "ann/typed")
@@ -84,6 +85,10 @@ def test_a_batch_offers_what_its_model_can_do():
         assert compare_tab.offer_looks(["unet-cells", model]).visible == several, model
     assert segment_tab.offer_looks("facebook/mask2former-swin-tiny-coco-panoptic").value == 1 and not compare_tab.offer_looks(["maskrcnn-cells"]).visible
     assert batch_tab.choices_for("otsu")[1].value == "whole" and batch_tab.choices_for("maskrcnn-cells")[2].value == 1
+    # EoMT's checkpoints for ADE20K answer one task.
+    one = replace(menu.spec_of("tue-mps/coco_panoptic_eomt_base_640_2x"), task="semantic", tasks=())
+    monkeypatch.setattr(menu, "spec_of", lambda identity: one)
+    assert not menu.looks_again(one.key) and not networks.network(one.architecture).averages
 
 
 def test_the_predictor_passes_it_on_and_reports_tiles(folders):
