@@ -17,7 +17,7 @@ from seg_demo.core.requests import viewer
 from seg_demo.hub import lookup
 from seg_demo.serving import catalog
 from train import run as runs
-from train.config import Config
+from train.config import OF_CLASSES, Config, has_own_loss
 
 if TYPE_CHECKING:
     from seg_demo.core import ModelSpec
@@ -256,7 +256,8 @@ def command_for(config: Config, winner: Candidate) -> str:
         config: of the comparison.
         winner: the candidate.
     """
-    asked = replace(config, model=winner.model, image_size=winner.image_size or config.image_size, advise=False, minutes=None)
+    plain = {name: getattr(Config(), name) for name in OF_CLASSES} if has_own_loss(winner.model) else {}
+    asked = replace(config, model=winner.model, image_size=winner.image_size or config.image_size, advise=False, minutes=None, **plain)
     return runs.command_of(asked)
 
 

@@ -104,6 +104,13 @@ class Config:
         return asdict(self)
 
 
+def has_own_loss(model: str) -> bool:
+    """Whether a family learns nothing but objects, with a loss of its own, to which :data:`OF_CLASSES` do not apply."""
+    return model in FAMILIES and all(task.objects for task in FAMILIES[model].tasks)
+
+
+# What says how classes per pixel are learnt.
+OF_CLASSES = ("loss", "class_weights")
 # The parts of a loss in which classes can weigh differently.
 WEIGHTED = frozenset(("ce", "focal"))
 
@@ -123,8 +130,8 @@ def check(config: Config) -> list[str]:
         problems.append(Message("flags.bad_lr", value=config.lr))
     if config.epochs == 0 and config.from_scratch:
         problems.append(Message("flags.nothing_from_scratch"))
-    if config.model in FAMILIES and all(task.objects for task in FAMILIES[config.model].tasks) and not config.resume:
-        ours = [name for name in ("loss", "class_weights") if getattr(config, name) != _FIELDS[name].default]
+    if has_own_loss(config.model) and not config.resume:
+        ours = [name for name in OF_CLASSES if getattr(config, name) != _FIELDS[name].default]
         problems += [Message("flags.loss_of_its_own", flag=_flag(name), value=getattr(config, name), model=config.model) for name in ours]
     # A run that was started so goes on so.
     if config.class_weights != "none" and not config.resume and not WEIGHTED & set(config.loss.split("+")):

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from train.candidates import Candidate, command_for
 from train.config import Config, ConfigError, check, load_config, parse
 
 
@@ -122,3 +123,5 @@ def test_what_only_a_loss_of_classes_has_is_refused_for_networks_of_objects() ->
             parse(["--model", "maskrcnn", *given])
         assert not check(Config(model="maskrcnn", resume="runs/a", **{given[0][2:].replace("-", "_"): given[1]}))
     assert not check(Config(model="mask2former", loss="ce")), "which learns classes, too"
+    advised = Config(loss="dice", advise=True, minutes=5)
+    assert "--loss" not in command_for(advised, Candidate("maskrcnn")) and "--loss dice" in command_for(advised, Candidate("unet")), "what is advised can be run"
