@@ -147,8 +147,11 @@ def _read_the_data(config: Config, team: Any, previous: runs.PreviousRun | None)
         if config.dry_run and config.json and main_process:
             _print_json({"problems": error.message, "diagnosis": error.diagnosis and error.diagnosis.to_dict()}, indent=2)
         raise
-    if config.class_weights != "none" and not config.resume and prepared.start.checkpoint.task.objects:
-        raise ConfigError("flags.objects_without_weights", value=config.class_weights, network=prepared.start.checkpoint.family.title)
+    if prepared.start.checkpoint.task.objects and not config.resume:
+        # As of a network that is named by its family; what a checkpoint learns is known only now.
+        for flag, value, usual in (("--loss", config.loss, Config().loss), ("--class-weights", config.class_weights, Config().class_weights)):
+            if value != usual:
+                raise ConfigError("flags.loss_of_its_own", flag=flag, value=value, model=config.model)
     return prepared
 
 

@@ -174,10 +174,11 @@ def test_dry_run_starts_nothing(data: Path, tmp_path: Path, capsys) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_weights_of_classes_are_refused_where_the_loss_is_of_objects(capsys) -> None:
+def test_what_only_a_loss_of_classes_has_is_refused_for_a_checkpoint_of_objects(capsys) -> None:
     words = ["--data", "cells", "--samples", "8", "--model", "unet-instance-cells", "--device", "cpu", "--threads", "1", "--dry-run"]
-    assert finetune.main([*words, "--class-weights", "balanced"]) == finetune.NOT_STARTED
-    assert "U-Net with watershed is trained by objects" in capsys.readouterr().err
+    for given in (["--class-weights", "balanced"], ["--loss", "dice"]):
+        assert finetune.main([*words, *given]) == finetune.NOT_STARTED
+        assert f"{given[0]} is {given[1]}, but unet-instance-cells learns objects" in capsys.readouterr().err
     assert finetune.main(words) == 0
 
 
