@@ -330,7 +330,9 @@ class Click(PromptNetwork, family="click"):
         reach, (x0, y0, x1, y1) = math.inf, view.frame
         finer = shape[0] / (y1 - y0)
         if drawn is not None and (pixels := int(drawn[y0:y1, x0:x1].sum())) < FEW and int((found > 0).sum()) < LARGER * pixels * finer**2:
-            reach = max(1.5, NEARBY * math.sqrt(pixels)) * finer
+            # A click far from it is of something else.
+            beside = bool(_piece(earlier > 0.5, place, math.sqrt(pixels) * finer).any())
+            reach = max(1.5, NEARBY * math.sqrt(pixels)) * finer if beside else math.inf
         meant = _piece(wrong, place, near_click, reach)
         if drawn is not None:
             found = torch.where(meant | wrong & (found.abs() > SURE), found, earlier.logit(1e-4))
