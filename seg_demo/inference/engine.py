@@ -421,7 +421,7 @@ def check_memory(network: Network, height: int, width: int, detail: str, confide
         advice = Message("memory.none_fits")
     else:
         key = "memory.fits_in_parts" if detail == "full" else "memory.fits_in_full_detail"
-        advice = Message(key, width=math.floor(width * scale), height=math.floor(height * scale))
+        advice = Message(key, width=max(1, math.floor(width * scale)), height=max(1, math.floor(height * scale)))
     raise BadImageError("memory.image_too_large", width=width, height=height, wanted=wanted / 2**30, free=free / 2**30, advice=advice)
 
 

@@ -143,6 +143,9 @@ def test_a_size_that_does_not_fit_is_refused_with_the_size_that_does(folders, mo
     wide, tall = (int(part) for part in str(raised.value).split("up to ")[1].split(" pixels")[0].split(" x "))
     assert engine.memory_needed(checkpoint, tall, wide, "whole", False) <= free < engine.memory_needed(checkpoint, tall + 2, wide + 2, "whole", False)
     assert "choose full detail" in str(raised.value) and not ran
+    free = engine.memory_needed(checkpoint, 1, 600, "whole", False)
+    with pytest.raises(BadImageError, match=r"up to [56]\d\d x 1 pixels fit"):
+        model.predict(np.zeros((1, 900, 3), np.uint8))
     monkeypatch.setattr(engine, "available_memory", lambda: 1000)
     with pytest.raises(BadImageError, match="Not even a small one fits"):
         model.predict(image, detail="full")
