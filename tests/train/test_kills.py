@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import accelerate  # noqa: F401  what a child would import first: it should be killed at its work, not while it imports
@@ -35,6 +36,8 @@ def started(arguments: list[str], log: Path) -> int:
     code = 1
     try:
         code = finetune.main(arguments)
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
