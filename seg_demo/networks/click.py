@@ -271,7 +271,7 @@ class Click(PromptNetwork, family="click"):
             view = _surest(seen or [self._look(levels, window, prompt, None, GLANCE) for window in _windows(prompt, size)], size)
             around = _around(view, prompt)
             frame = view.frame if around is None else _framed(around, prompt, size)
-            large = max(frame[2] - frame[0], frame[3] - frame[1]) > 0.85 * max(view.frame[2] - view.frame[0], view.frame[3] - view.frame[1])
+            large = _longest(frame) > 0.85 * _longest(view.frame)
             frame, before = (view.frame, None) if large else (frame, view.chance)
         else:
             frame = _framed(region, prompt, size)
@@ -289,7 +289,7 @@ class Click(PromptNetwork, family="click"):
     def _look(self, levels: list[Tensor], frame: Frame, prompt: Prompt, before: Chance | None, share: float = 1.0) -> View:
         """What the network says of a frame, seen at a share of the size that it takes."""
         side = round(share * self.side)
-        factor = min(side / max(frame[2] - frame[0], frame[3] - frame[1]), MOST_ENLARGED)
+        factor = min(side / _longest(frame), MOST_ENLARGED)
         frame, pixels = _part(levels, frame, factor)
         x0, y0, x1, y1 = frame
         rows, columns = (max(1, min(side, round(length * factor))) for length in (y1 - y0, x1 - x0))
@@ -330,15 +330,16 @@ class Click(PromptNetwork, family="click"):
         reach, (x0, y0, x1, y1) = math.inf, view.frame
         finer = shape[0] / (y1 - y0)
         if drawn is not None and (pixels := int(drawn[y0:y1, x0:x1].sum())) < FEW and int((found > 0).sum()) < LARGER * pixels * finer**2:
+            across = math.sqrt(pixels) * finer
             # A click far from it is of something else.
-            beside = bool(_piece(earlier > 0.5, place, math.sqrt(pixels) * finer).any())
-            reach = max(1.5, NEARBY * math.sqrt(pixels)) * finer if beside else math.inf
+            if _piece(earlier > 0.5, place, across).any():
+                reach = max(1.5 * finer, NEARBY * across)
         meant = _piece(wrong, place, near_click, reach)
         if drawn is not None:
             found = torch.where(meant | wrong & (found.abs() > SURE), found, earlier.logit(1e-4))
         box = _boxed(meant, view.frame)
         frame = box and _framed(box, Prompt(prompt.points[-1:], (1,)), size)
-        if frame and max(frame[2] - frame[0], frame[3] - frame[1]) < CLOSE * max(view.frame[2] - view.frame[0], view.frame[3] - view.frame[1]):
+        if frame and _longest(frame) < CLOSE * _longest(view.frame):
             near = self._look(levels, frame, prompt, View(view.frame, found).chance)
             near = replace(near, logits=near.logits + said(near, prompt))
             inside = placed(torch.ones(2, 2), near.frame, view.frame, shape) > 0
@@ -672,6 +673,11 @@ def _piece(mask: Tensor, place: tuple[float, float], near: float, most: float = 
     reach = math.ceil(near)
     found = np.unique(pieces[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1])
     return torch.from_numpy(np.isin(pieces, found[found > 0]))
+
+
+def _longest(frame: Frame) -> int:
+    """The longer side of a frame in pixels."""
+    return max(frame[2] - frame[0], frame[3] - frame[1])
 
 
 def _clipped(frame: Sequence[float], size: tuple[int, int]) -> Frame:
