@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from seg_demo import networks
 from seg_demo.core import (
     SEMANTIC, TASKS, BadCheckpointError, BadRequestError, EncoderOnlyError, HubUnavailableError, LabelSet, Message, ModelNotFoundError, ModelSpec,
-    SegDemoError, Task, listed,
+    SegDemoError, Task, lines, listed,
 )
 from seg_demo.hub import client, lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
@@ -26,11 +26,11 @@ from seg_demo.networks.checkpoint import labels_from_dict, labels_to_dict
 from seg_demo.networks.preprocessing import Preprocessing
 from seg_demo.serving import catalog
 from seg_demo.serving.predictor import load_checkpoint, locate
+from train.config import Config, ConfigError, meaningless
 from train.metrics import shared_labels
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Network, TrainingDefaults
-    from train.config import Config
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,22 @@ def architecture_of(config: Config) -> str | None:
         return config.model
     spec = catalog.resolve(config.model, local_folders=True)
     return spec.architecture or None
+
+
+def check_network(config: Config) -> None:
+    """Refuse a model that can be known to be wrong before any data is read.
+
+    Raises:
+        SegDemoError: an unknown menu key, a malformed id, a folder that is not there; settings that mean nothing to its network.
+    """
+    if config.model not in networks.FAMILIES:
+        spec = catalog.resolve(config.model, local_folders=True)
+        if spec.source == "builtin":
+            raise BadCheckpointError("training.method_without_weights", model=config.model)
+        # A folder that is on no menu is looked into; of a repository that nobody has asked about it is known only when it is loaded.
+        known = spec.architecture or (networks.identify(Path(spec.id)) if spec.source == "folder" else "")
+        if problems := meaningless(config, known):
+            raise ConfigError(lines(*problems))
 
 
 def start(config: Config, labels_for: Callable[[str], LabelSet], task_in: Callable[[Sequence[Task]], Task] = itemgetter(0)) -> Start:

@@ -104,9 +104,23 @@ class Config:
         return asdict(self)
 
 
-def has_own_loss(model: str) -> bool:
-    """Whether a family learns nothing but objects, with a loss of its own, to which :data:`OF_CLASSES` do not apply."""
-    return model in FAMILIES and all(task.objects for task in FAMILIES[model].tasks)
+def has_own_loss(architecture: str) -> bool:
+    """Whether a family learns by a loss of its own, to which :data:`OF_CLASSES` mean nothing; False for what is none."""
+    return architecture in FAMILIES and not FAMILIES[architecture].network.loss_per_pixel
+
+
+def meaningless(config: Config, architecture: str, model: str = "") -> list[Message]:
+    """A sentence for each setting of the loss that a network would not look at.
+
+    Args:
+        config: of the run; what was started goes on as it was.
+        architecture: name of the network's family.
+        model: what the sentence calls it; empty for what was asked for.
+    """
+    given = [name for name in OF_CLASSES if getattr(config, name) != _FIELDS[name].default]
+    if config.resume or not given or not has_own_loss(architecture):
+        return []
+    return [Message("flags.loss_of_its_own", flag=_flag(name), value=getattr(config, name), model=model or config.model) for name in given]
 
 
 # What says how classes per pixel are learnt.
@@ -130,9 +144,7 @@ def check(config: Config) -> list[str]:
         problems.append(Message("flags.bad_lr", value=config.lr))
     if config.epochs == 0 and config.from_scratch:
         problems.append(Message("flags.nothing_from_scratch"))
-    if has_own_loss(config.model) and not config.resume:
-        ours = [name for name in OF_CLASSES if getattr(config, name) != _FIELDS[name].default]
-        problems += [Message("flags.loss_of_its_own", flag=_flag(name), value=getattr(config, name), model=config.model) for name in ours]
+    problems += meaningless(config, config.model)
     # A run that was started so goes on so.
     if config.class_weights != "none" and not config.resume and not WEIGHTED & set(config.loss.split("+")):
         problems.append(Message("flags.loss_without_weights", value=config.class_weights, loss=config.loss))

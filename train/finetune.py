@@ -35,7 +35,7 @@ from seg_demo.core import (  # noqa: E402
     sentences,
 )
 from train import run as runs  # noqa: E402
-from train.config import Config, ConfigError, parse  # noqa: E402
+from train.config import Config, ConfigError, meaningless, parse  # noqa: E402
 
 if TYPE_CHECKING:
     from train.report import CardFacts
@@ -133,7 +133,8 @@ def run(config: Config, given: frozenset[str]) -> int:
 
 def _read_the_data(config: Config, team: Any, previous: runs.PreviousRun | None) -> Any:
     """What :func:`train.setup.prepare` makes; one process of each machine downloads and reads before the others."""
-    from train.setup import NotPrepared, check_network, prepare
+    from train.base_model import check_network
+    from train.setup import NotPrepared, prepare
 
     main_process = team is None or team.is_main_process
     if not main_process:
@@ -147,11 +148,9 @@ def _read_the_data(config: Config, team: Any, previous: runs.PreviousRun | None)
         if config.dry_run and config.json and main_process:
             _print_json({"problems": error.message, "diagnosis": error.diagnosis and error.diagnosis.to_dict()}, indent=2)
         raise
-    if prepared.start.checkpoint.task.objects and not config.resume:
-        # As of a network that is named by its family; what a checkpoint learns is known only now.
-        for flag, value, usual in (("--loss", config.loss, Config().loss), ("--class-weights", config.class_weights, Config().class_weights)):
-            if value != usual:
-                raise ConfigError("flags.loss_of_its_own", flag=flag, value=value, model=config.model)
+    # Which network a repository holds may be known only now.
+    if problems := meaningless(config, prepared.start.checkpoint.name):
+        raise ConfigError(lines(*problems))
     return prepared
 
 

@@ -18,13 +18,11 @@ from accelerate.utils import DistributedDataParallelKwargs
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from seg_demo import networks
 from seg_demo.annotations.channels import HIGH, LOW, Channels, channel_ranges, lacking, picture_of, shared_channels
 from seg_demo.annotations.dataset import Dataset, labels_for, task_in
 from seg_demo.core import BadCheckpointError, BadRequestError, Message, SegDemoError, paragraphs
 from seg_demo.hub import client
 from seg_demo.inference import engine, onnx
-from seg_demo.serving import catalog
 from train.base_model import Start, architecture_of, for_channels, rebuilt, remembered, start
 from train.batches import Plan, local_processes, replay_count
 from train.config import Config, ConfigError
@@ -422,17 +420,6 @@ def _rights(
         problems.append(error.message)
         return None, None
     return rights.repo_id, rights.user
-
-
-def check_network(config: Config) -> None:
-    """Refuse a model that can be known to be wrong before any data is read.
-
-    Raises:
-        SegDemoError: an unknown menu key, a malformed id, a folder that is not there.
-    """
-    if config.model not in networks.FAMILIES:
-        if catalog.resolve(config.model, local_folders=True).source == "builtin":
-            raise BadCheckpointError("training.method_without_weights", model=config.model)
 
 
 def describe(prepared: Prepared) -> str:

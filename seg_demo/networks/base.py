@@ -103,6 +103,7 @@ class Network(ABC):
         scales_tiles: a picture of any size is scaled to the size of its tile, as detectors do, so that smaller tiles are no use.
         mirrors: in a tile of objects, what lies outside the picture mirrors it; not where mirrored ones would take from few queries.
         averages: the mean of its answers to a picture and to its mirror images is an answer too.
+        loss_per_pixel: it learns by the configured loss of logits per pixel (:meth:`loss`); otherwise by one of its own.
         enlarged: how many times as high and wide a second look (:meth:`closer`) shows a picture at most.
         channels_option: key of ``options`` that says how many channels it takes; None where it always takes red, green and blue.
         module: in eval mode, fp32 on the CPU when loaded.
@@ -124,6 +125,7 @@ class Network(ABC):
     mirrors: ClassVar[bool] = True
     channels_option: ClassVar[str | None] = None
     averages: ClassVar[bool] = False
+    loss_per_pixel: ClassVar[bool] = False
     enlarged: ClassVar[float] = 1.0
 
     module: nn.Module
@@ -551,6 +553,7 @@ class PixelNetwork(Network):
 
     engine: ClassVar[EngineHints | None] = EngineHints()
     averages: ClassVar[bool] = True
+    loss_per_pixel: ClassVar[bool] = True
 
     def postprocess(self, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
         """Logits to the label map at the size of the upload.

@@ -365,7 +365,8 @@ class ClassQueries(Network):
     def loss(self, module: nn.Module, images: Tensor, truth: Any, per_pixel: Any, share: float) -> Tensor:
         """transformers' own loss: queries are matched with the truth (Hungarian matching), after every layer of the decoder.
 
-        Pixels of no mask are nobody's: the library has none that count for nothing.
+        Pixels of no mask are nobody's: the library has none that count for nothing. Its weights of classes are of queries, of which a class
+        has one in each picture where it is, so that how few its pixels are says nothing about them.
         """
         masks, classes = zip(*map(_masks_of, truth), strict=True)
         masks = [mask.to(images.dtype) for mask in masks]

@@ -117,11 +117,12 @@ def test_weights_of_classes_need_a_loss_that_has_them() -> None:
         assert not check(Config(loss=loss, class_weights="balanced")), loss
 
 
-def test_what_only_a_loss_of_classes_has_is_refused_for_networks_of_objects() -> None:
+@pytest.mark.parametrize("model", ["maskrcnn", "mask2former", "maskformer", "eomt", "rfdetr", "unet-instance"])
+def test_what_only_a_loss_of_pixels_has_is_refused_for_networks_with_one_of_their_own(model: str) -> None:
     for given in (["--loss", "ce"], ["--class-weights", "balanced"]):
-        with pytest.raises(ConfigError, match=f"{given[0]} is {given[1]}, but maskrcnn learns objects"):
-            parse(["--model", "maskrcnn", *given])
-        assert not check(Config(model="maskrcnn", resume="runs/a", **{given[0][2:].replace("-", "_"): given[1]}))
-    assert not check(Config(model="mask2former", loss="ce")), "which learns classes, too"
+        with pytest.raises(ConfigError, match=f"{given[0]} is {given[1]}, but training {model} uses a loss of its own"):
+            parse(["--model", model, *given])
+        assert not check(Config(model=model, resume="runs/a", **{given[0][2:].replace("-", "_"): given[1]}))
+    assert not check(Config(model="segformer", loss="dice"))
     advised = Config(loss="dice", advise=True, minutes=5)
     assert "--loss" not in command_for(advised, Candidate("maskrcnn")) and "--loss dice" in command_for(advised, Candidate("unet")), "what is advised can be run"
