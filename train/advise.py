@@ -35,7 +35,7 @@ from seg_demo.annotations.dataset import Dataset
 from seg_demo.core import Message, SegDemoError, StorageError, save_file
 from seg_demo.inference.engine import free_memory, out_of_memory
 from train import run as runs
-from train.candidates import BEHIND, FAILED, LEFT_OUT, RACING, WAITING, Advice, Candidate, candidates, command_for, halved, training_seconds
+from train.candidates import BEHIND, FAILED, LEFT_OUT, RACING, WAITING, Advice, Candidate, candidates, command_for, halved, refuse_what_none_looks_at, training_seconds
 from train.config import Config, ConfigError
 from train.data import folds
 from train.evaluate import LINES, HeldOut, write_figure
@@ -636,6 +636,7 @@ def begun(config: Config, given: Collection[str], folder: Path | None) -> tuple[
         return replace(advice, minutes=config.minutes or advice.minutes), data, parts
     kind, minutes = data.dataset.kind, config.minutes or MINUTES
     found = candidates(config, given, kind)
+    refuse_what_none_looks_at(config, [known.model for known in found])
     advice = Advice(data.dataset.name, data.dataset.digest, kind, "", minutes, sum(map(len, parts)), len(data.train), len(parts), found)
     return replace(advice, notes=notes), data, parts
 

@@ -95,11 +95,11 @@ class Start:
 
 
 def architecture_of(config: Config) -> str | None:
-    """The network that a configuration asks for by its name or by a menu key, or None until the checkpoint is seen."""
+    """The network that a configuration asks for by its name, a menu key or a folder; None of a repository that nobody has looked at."""
     if config.model in networks.FAMILIES:
         return config.model
     spec = catalog.resolve(config.model, local_folders=True)
-    return spec.architecture or None
+    return spec.architecture or (networks.identify(Path(spec.id)) if spec.source == "folder" else None)
 
 
 def check_network(config: Config) -> None:
@@ -108,14 +108,10 @@ def check_network(config: Config) -> None:
     Raises:
         SegDemoError: an unknown menu key, a malformed id, a folder that is not there; settings that mean nothing to its network.
     """
-    if config.model not in networks.FAMILIES:
-        spec = catalog.resolve(config.model, local_folders=True)
-        if spec.source == "builtin":
-            raise BadCheckpointError("training.method_without_weights", model=config.model)
-        # A folder that is on no menu is looked into; of a repository that nobody has asked about it is known only when it is loaded.
-        known = spec.architecture or (networks.identify(Path(spec.id)) if spec.source == "folder" else "")
-        if problems := meaningless(config, known):
-            raise ConfigError(lines(*problems))
+    if config.model not in networks.FAMILIES and catalog.resolve(config.model, local_folders=True).source == "builtin":
+        raise BadCheckpointError("training.method_without_weights", model=config.model)
+    if problems := meaningless(config, architecture_of(config) or ""):
+        raise ConfigError(lines(*problems))
 
 
 def start(config: Config, labels_for: Callable[[str], LabelSet], task_in: Callable[[Sequence[Task]], Task] = itemgetter(0)) -> Start:

@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from seg_demo import networks
-from seg_demo.core import JOB_OWNER, SegDemoError, Viewer, messages_in, restored
+from seg_demo.core import JOB_OWNER, SegDemoError, Viewer, lines, messages_in, restored
 from seg_demo.core.requests import viewer
 from seg_demo.hub import lookup
 from seg_demo.serving import catalog
 from train import run as runs
-from train.config import OF_CLASSES, Config, has_own_loss
+from train.base_model import architecture_of
+from train.config import OF_CLASSES, Config, ConfigError, has_own_loss, meaningless
 
 if TYPE_CHECKING:
     from seg_demo.core import ModelSpec
@@ -254,9 +255,9 @@ def command_for(config: Config, winner: Candidate) -> str:
 
     Args:
         config: of the comparison.
-        winner: the candidate.
+        winner: the candidate; it has been trained, so that its family is known.
     """
-    plain = {name: getattr(Config(), name) for name in OF_CLASSES} if has_own_loss(winner.model) else {}
+    plain = {name: getattr(Config(), name) for name in OF_CLASSES} if has_own_loss(winner.architecture) else {}
     asked = replace(config, model=winner.model, image_size=winner.image_size or config.image_size, advise=False, minutes=None, **plain)
     return runs.command_of(asked)
 
@@ -286,6 +287,22 @@ def candidates(config: Config, given: Collection[str], kind: str) -> list[Candid
             better = _can_be_had(training) and not config.from_scratch
             found.append(Candidate(name, order=(0, LARGE * training.step_cost) if better else (2, training.step_cost)))
     return found
+
+
+def refuse_what_none_looks_at(config: Config, models: Sequence[str]) -> None:
+    """Settings of the loss that mean nothing to any candidate; where some look at them, the trainings of those have them.
+
+    Args:
+        config: of the comparison.
+        models: of the candidates, as ``--model`` takes them.
+
+    Raises:
+        ConfigError: there are such.
+        SegDemoError: there is no such model.
+    """
+    unused = [meaningless(config, architecture_of(replace(config, model=model)) or "", ", ".join(models)) for model in models]
+    if unused and all(unused):
+        raise ConfigError(lines(*unused[0]))
 
 
 def _menu() -> list[ModelSpec]:

@@ -133,14 +133,11 @@ def run(config: Config, given: frozenset[str]) -> int:
 
 def _read_the_data(config: Config, team: Any, previous: runs.PreviousRun | None) -> Any:
     """What :func:`train.setup.prepare` makes; one process of each machine downloads and reads before the others."""
-    from train.base_model import check_network
     from train.setup import NotPrepared, prepare
 
     main_process = team is None or team.is_main_process
     if not main_process:
         config = replace(config, push=None)  # the main process asks for the rights, and pushes
-    if previous is None or previous.state is None:
-        check_network(config)
     try:
         with team.local_main_process_first() if team else nullcontext():
             prepared = prepare(config, team.num_processes if team else 1, config.json or not main_process, previous)

@@ -23,7 +23,7 @@ from seg_demo.annotations.dataset import Dataset, labels_for, task_in
 from seg_demo.core import BadCheckpointError, BadRequestError, Message, SegDemoError, paragraphs
 from seg_demo.hub import client
 from seg_demo.inference import engine, onnx
-from train.base_model import Start, architecture_of, for_channels, rebuilt, remembered, start
+from train.base_model import Start, architecture_of, check_network, for_channels, rebuilt, remembered, start
 from train.batches import Plan, local_processes, replay_count
 from train.config import Config, ConfigError
 from train.data import BUILT_IN, examine, open_dataset, split, without_bad
@@ -213,7 +213,10 @@ def prepare(
 
     Raises:
         ConfigError: with every problem that was found, one a paragraph.
+        SegDemoError: as :func:`train.base_model.check_network`, before any data is read.
     """
+    if data is None and (previous is None or previous.state is None):
+        check_network(config)
     problems: list[str] = []
     if config.threads:
         torch.set_num_threads(config.threads)

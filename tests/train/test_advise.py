@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import threading
@@ -22,7 +23,8 @@ from tests.shifted_domains import DOMAINS, write_folder
 from tests.small_datasets import folder, save, two_values
 from train import advise, finetune
 from train.advise import FEW_MINUTES, Comparison, TimeBox, TooLong
-from train.candidates import BEHIND, FAILED, LEFT_OUT, RACING, WAITING, Advice, Candidate, candidates, command_for
+from train.base_model import architecture_of, check_network
+from train.candidates import BEHIND, FAILED, LEFT_OUT, RACING, WAITING, Advice, Candidate, candidates, command_for, refuse_what_none_looks_at
 from train.config import Config, ConfigError, parse
 from train.data import folds, open_dataset
 from train.run import Stopped
@@ -274,6 +276,30 @@ def test_the_command_goes_on_with_everything_that_was_asked_for():
         "python train/finetune.py --model unet-cells --data 'my data' --image-size 256 --seed 3 --augment light"
     )
     assert "--image-size" not in command_for(config, Candidate("segformer"))
+
+
+@pytest.mark.parametrize("kind", ["semantic", "instance", "panoptic"])
+@pytest.mark.parametrize("asked", [["--loss", "dice"], ["--loss", "focal", "--class-weights", "balanced"]])
+def test_the_command_of_every_candidate_can_be_run(kind: str, asked: list[str]):
+    """Bundled networks and families, with and without a loss of their own; and those that only a loaded checkpoint knows to have one."""
+    config, _ = parse(["--advise", "--data", "my data", "--minutes", "5", *asked])
+    found = candidates(Config(), (), kind)
+    assert {known.model for known in found} >= ({"unet-cells", "mask2former"} if kind == "semantic" else {"mask2former"})
+    trained = [replace(known, architecture=architecture_of(replace(config, model=known.model))) for known in found]
+    for winner in (*trained, Candidate("somebody/weights", architecture="eomt"), Candidate("somebody/weights", architecture="segformer")):
+        whole, _ = parse(shlex.split(command_for(config, winner))[2:])
+        check_network(whole)
+        used = winner.model in ("unet", "fcn", "segformer", "unet-cells", "segformer-cells") or winner.architecture == "segformer"
+        assert (whole.loss, whole.class_weights) == ((config.loss, config.class_weights) if used else ("ce+dice", "none"))
+
+
+def test_a_loss_that_no_candidate_looks_at_is_refused():
+    config = Config(loss="dice", advise=True)
+    of_objects = [known.model for known in candidates(config, (), "instance")]
+    for models in (of_objects, ["unet-instance-cells"]):
+        with pytest.raises(ConfigError, match="--loss is dice, but training .*unet-instance-cells.* uses a loss of its own"):
+            refuse_what_none_looks_at(config, models)
+    refuse_what_none_looks_at(config, [*of_objects, "unet-cells"])
 
 
 @pytest.mark.soak

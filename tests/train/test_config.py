@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 
-from train.candidates import Candidate, command_for
 from train.config import Config, ConfigError, check, load_config, parse
 
 
@@ -124,5 +123,3 @@ def test_what_only_a_loss_of_pixels_has_is_refused_for_networks_with_one_of_thei
             parse(["--model", model, *given])
         assert not check(Config(model=model, resume="runs/a", **{given[0][2:].replace("-", "_"): given[1]}))
     assert not check(Config(model="segformer", loss="dice"))
-    advised = Config(loss="dice", advise=True, minutes=5)
-    assert "--loss" not in command_for(advised, Candidate("maskrcnn")) and "--loss dice" in command_for(advised, Candidate("unet")), "what is advised can be run"

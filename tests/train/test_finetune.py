@@ -176,7 +176,7 @@ def test_dry_run_starts_nothing(data: Path, tmp_path: Path, capsys) -> None:
 
 def test_what_only_a_loss_of_pixels_has_is_refused_for_a_checkpoint_with_one_of_its_own(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "mask2former"}')
-    monkeypatch.setattr("train.setup.prepare", lambda *_: pytest.fail("nothing has to be read for that"))
+    monkeypatch.setattr("train.setup.read_data", lambda *_: pytest.fail("nothing has to be read for that"))
     for model in ("unet-instance-cells", str(tmp_path)):
         for given in (["--class-weights", "balanced"], ["--loss", "dice"]):
             assert finetune.main(["--data", "cells", "--model", model, *given]) == finetune.NOT_STARTED
