@@ -209,9 +209,14 @@ def _yolo(files: list[Path], root: Path, into: Reading) -> Places:
     names = _yolo_names(said, root, file)
     into.classes = [names[number] for number in sorted(names)] or None
     images: dict[Path, str | None] = {}
+    # One list may be named for several splits; what it lacks is said once.
+    images_of = lru_cache(None)(lambda entry: _images_of(entry, said.get("path"), root, into))
     for key in _SPLIT_KEYS:
         for entry in said.get(key) if isinstance(said.get(key), list) else [said.get(key)]:
-            for image in _images_of(entry, said.get("path"), root) if isinstance(entry, str) else ():
+            before, found = len(into.problems), images_of(entry) if isinstance(entry, str) else ()
+            if key == "test" and not found:
+                del into.problems[before:]  # COCO's list comes with the labels, and its pictures are another download, which training does not need
+            for image in found:
                 images.setdefault(image, SPLITS[key])
     if said.get("train") and said.get("train") == said.get("val"):
         images = dict.fromkeys(images)  # both are all of it: nobody has split the data
@@ -241,11 +246,12 @@ def _yolo(files: list[Path], root: Path, into: Reading) -> Places:
 
 
 def _texts_alone(images: Iterable[Path], root: Path, into: Reading) -> None:
-    """Note the label files whose pictures are not there."""
+    """Note the label files whose pictures are not there, unless a list has named those."""
+    told = {re.split(r"[\\/]", problem.image)[-1].rpartition(".")[0] for problem in into.problems if problem.image is not None}
     for folder, beside in {labels.parent: image.parent for image in images if (labels := _labels_of(image)) is not None}.items():
         stems = {each.stem for each in beside.iterdir()}
         for text in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
-            if text.stem not in stems and _yolo_texts(text):
+            if text.stem not in stems | told and _yolo_texts(text):
                 into.bad(relative(text, root), "picture_missing", None, name=text.stem)
 
 
@@ -291,8 +297,8 @@ def _yolo_names(said: dict[str, object], root: Path, file: Path) -> dict[int, st
     return {} if listed is None else dict(zip(listed.values or range(len(listed.names)), listed.names, strict=False))
 
 
-def _images_of(entry: str, base: object, root: Path) -> Iterable[Path]:
-    """The images that an entry of ``data.yaml`` means: a folder or a list, wherever the file was written."""
+def _images_of(entry: str, base: object, root: Path, into: Reading) -> Iterable[Path]:
+    """The images that an entry of ``data.yaml`` means: a folder or a list, wherever the file was written. What a list names and is not there is noted."""
     bases = [root, *([root / str(base)] if isinstance(base, str) and not Path(base).is_absolute() else [])]
     plain = [part for part in re.split(r"[\\/]", entry) if part not in ("", ".", "..")]
     for folder in bases:
@@ -302,7 +308,8 @@ def _images_of(entry: str, base: object, root: Path) -> Iterable[Path]:
                 return _pictures(place)
             if place.is_file() and place.suffix.lower() == ".txt":
                 finder = FileFinder([root, place.parent])
-                found = (finder.find(line.strip()) for line in place.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip())
+                lines = place.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+                found = [_find(finder, line.strip(), place, into) for line in lines if line.strip()]
                 return [each for each in found if each is not None]
     return ()
 

@@ -533,6 +533,10 @@ def test_pictures_without_a_word_and_words_without_a_picture_are_counted(tmp_pat
     files = {"images/b.png": None, "labels/a.txt": LINE, "labels/b.txt": LINE, "data.yaml": "train: images\nval: images\nnames: [x]\n"}
     (fault,) = look(laid_out(tmp_path / "yolo", files)).faults
     assert (fault.file, fault.what) == ("labels/a.txt", "names the picture 'a', which is not beside it, nor in images/")
+    listed = {**files, "train.txt": "\ufeff./images/b.png\n/their/images/a.png\n\nimages/c.png\n", "test.txt": "images/d.png", "data.yaml": "train: train.txt\nval: train.txt\ntest: test.txt\nnames: [x]\n"}
+    dataset = look(laid_out(tmp_path / "listed", listed))
+    missing = [("train.txt", f"names the picture '{name}', which is not beside it, nor in images/") for name in ("/their/images/a.png", "images/c.png")]
+    assert [(fault.file, fault.what) for fault in dataset.faults] == missing and [item.name for item in dataset.items] == ["images/b"]
     labelme = {"a.png": None, "b.png": None, "a.json": {"shapes": [{"label": "x", "points": [[1, 1], [9, 1], [9, 9]]}], "imagePath": "a.png"}}
     assert "1 pictures beside the others are named by no file and are left out; the first: b.png." in map(str, look(laid_out(tmp_path / "labelme", labelme)).notes)
     two = {**files, "dataset.yaml": "train: images\nval: images\nnames: [y]\n"}
