@@ -295,9 +295,27 @@ def storage_errors(path: Path, *, public: bool = False) -> Iterator[None]:
         raise StorageError("disk.failed", path=path, why=error.strerror or error) from error
 
 
+# File descriptors of the locks that this process has open. A lock is of the open file, which a forked process has, too: it would be held until that
+# one ends as well.
+_open_locks: dict[object, int] = {}
+_opening = threading.Lock()
+
+
+def _forget_locks() -> None:
+    """In a forked process: the locks are its parent's."""
+    _opening._at_fork_reinit()
+    while _open_locks:
+        os.close(_open_locks.popitem()[1])
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_forget_locks)
+
+
 @contextmanager
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool | None]:
-    """Within it no other process holds the lock of a file or a folder; the system gives it back when the process dies.
+    """Within it no other process holds the lock of a file or a folder; the system gives it back when the process dies, and a process that is forked
+    meanwhile has no share in it.
 
     Args:
         path: an existing file or folder.
@@ -314,7 +332,9 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[b
     if fcntl is None:
         yield True
         return
-    handle = os.open(path, os.O_RDONLY)
+    mine = object()
+    with _opening:
+        _open_locks[mine] = handle = os.open(path, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
@@ -325,7 +345,8 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[b
             got = None
         yield got
     finally:
-        os.close(handle)
+        if _open_locks.pop(mine, None) is not None:
+            os.close(handle)
 
 
 def abandoned(folder: Path) -> bool:

@@ -1,12 +1,16 @@
 """Durable writes of files and folders: every step is failed once, by a full disk and by a kill."""
 
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from seg_demo.core.errors import StorageError
-from seg_demo.core.storage import Disk, recover_folder, save_folder, write_atomically
+from seg_demo.core.storage import LOCKS, Disk, abandoned, locked, recover_folder, save_folder, write_atomically
 from tests.control_disk import ControlDisk, Killed, steps_of
 
 
@@ -60,3 +64,29 @@ def test_a_mistake_in_the_writer_is_not_called_a_disk_fault(tmp_path):
     with pytest.raises(ZeroDivisionError):
         write_atomically(tmp_path / "a.txt", lambda stream: stream.write(b"%d" % (1 // 0)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not (LOCKS and hasattr(os, "fork")), reason="this system has no locks, or no forks")
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_forked_process_keeps_no_lock(tmp_path, shared):
+    """Its parent gives the lock back, and others get it at once, though it lives."""
+    with locked(tmp_path, shared=shared) as got:
+        assert got
+        ours, theirs = socket.socketpair()
+        child = os.fork()
+        if not child:
+            try:
+                ours.close()
+                theirs.send(b"begun")
+                theirs.recv(1)  # until its parent has seen
+            finally:
+                os._exit(0)
+        assert ours.recv(5) == b"begun"
+    try:
+        assert abandoned(tmp_path)
+        code = f"from seg_demo.core.storage import abandoned; from pathlib import Path; print(abandoned(Path({str(tmp_path)!r})))"
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
+    finally:
+        ours.close()
+        theirs.close()
+        os.waitpid(child, 0)
