@@ -372,8 +372,8 @@ class Tracer:
         self._row, self._last = 0, np.zeros(width, dtype=np.int32)
         self._open: list[_Path | None] = []
         self._numbers = np.zeros(width, dtype=np.int64)
-        # Of connected pieces: what each was joined to, and its id.
-        self._joined, self._ids = array("q"), array("i")
+        # Of connected pieces, of which a gigapixel of noise has millions: what each was joined to, and its id.
+        self._joined, self._ids = array("I"), array("H")
 
     def add(self, band: np.ndarray) -> None:
         """The next rows, uint8 or uint16 (h, W)."""
@@ -383,17 +383,19 @@ class Tracer:
 
     def close(self) -> None:
         """There are no more rows."""
-        outside = np.zeros((1, self._width), dtype=np.int32)
-        self._trace(outside, np.stack([self._numbers, np.zeros_like(self._numbers)]))
+        self._trace(np.zeros((1, self._width), dtype=np.int32), np.stack([self._numbers, np.zeros_like(self._numbers)]))
 
     def roots(self) -> np.ndarray:
-        """int64 (N,): the number that stands for a connected piece, of every number that was given."""
-        return np.array([self._root(number) for number in range(len(self._joined))], dtype=np.int64)
+        """uint32 (N,): the number that stands for a connected piece, of every number that was given."""
+        roots = np.array(self._joined, dtype=np.uint32)
+        while not np.array_equal(further := roots[roots], roots):
+            roots = further
+        return roots
 
     def pieces(self) -> np.ndarray:
         """int64: connected pieces of every id."""
         roots = self.roots()
-        return np.bincount(np.asarray(self._ids, dtype=np.int64)[roots == np.arange(len(roots))])
+        return np.bincount(np.asarray(self._ids)[roots == np.arange(len(roots), dtype=np.uint32)])
 
     def _root(self, number: int) -> int:
         joined = self._joined
@@ -406,12 +408,11 @@ class Tracer:
         from skimage.measure import label
 
         numbers, count = label(band, connectivity=1, return_num=True)
-        numbers = numbers.astype(np.int64) + (len(self._joined) - 1)
-        first = len(self._joined)
-        own = np.zeros(count, dtype=np.int32)
+        first, numbers = len(self._joined), numbers.astype(np.int64) + (len(self._joined) - 1)
+        own = np.zeros(count, dtype=np.uint16)
         own[numbers.ravel() - first] = band.ravel() - 1
-        self._joined.extend(range(first, first + count))
-        self._ids.extend(own.tolist())
+        self._joined.frombytes(np.arange(first, first + count, dtype=np.uint32).tobytes())
+        self._ids.frombytes(own.tobytes())
         if self._row:
             meet = self._last == band[0]
             for above, below in np.unique(np.stack([self._numbers[meet], numbers[0][meet]]), axis=1).T.tolist():

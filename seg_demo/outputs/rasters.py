@@ -358,7 +358,8 @@ class _Outlines:
 
     def __init__(self, path: Path, width: int) -> None:
         self._path, self._file = path, path.open("wb")
-        self._labels, self._pieces, self._counts, self._outer = array("i"), array("q"), array("q"), array("b")
+        # Of every ring, of which there may be millions: its class, its piece, and its points, less than none of a hole.
+        self._labels, self._pieces, self._counts = array("H"), array("I"), array("i")
         self._tracer = Tracer(width, self._take)
 
     def _take(self, label: int, piece: int, ring: np.ndarray) -> None:
@@ -366,8 +367,7 @@ class _Outlines:
         area = int(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
         self._labels.append(label)
         self._pieces.append(piece)
-        self._counts.append(len(ring))
-        self._outer.append(area > 0)
+        self._counts.append(len(ring) if area > 0 else -len(ring))
         self._file.write(ring.tobytes())
 
     def add(self, band: np.ndarray) -> None:
@@ -385,10 +385,10 @@ class _Outlines:
     def geojson(self, found: Segments) -> Iterator[bytes]:
         """The file, a Feature per class, in parts."""
         roots = self._tracer.roots()[np.asarray(self._pieces)]
-        labels, outer, counts = (np.asarray(column) for column in (self._labels, self._outer, self._counts))
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        # A class's pieces after each other, of each the outer ring first.
-        order = np.lexsort((np.arange(len(labels)), ~outer.astype(bool), roots, labels))
+        labels, counts = np.asarray(self._labels), np.asarray(self._counts)
+        outer, offsets = counts > 0, np.concatenate([[0], np.cumsum(np.abs(counts), dtype=np.int64)])
+        # A class's pieces after each other, of each the outer ring first, holes in their order (the sort is stable).
+        order = np.lexsort((~outer, roots, labels))
         place = None if found.calibration is None else found.calibration.georeference
         place = place if place is not None and place.crs else None
         pixels = "pixels of the image: x to the right, y down, (0, 0) is its upper left corner"
