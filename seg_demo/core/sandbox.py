@@ -38,8 +38,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -450,10 +450,31 @@ def release() -> None:
     try:
         libc = ctypes.CDLL(None)
         libc.malloc_trim(0)
-        for start, size in _unwritten(Path("/proc/self/smaps").read_text(encoding="utf-8", errors="replace")):
-            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _DONTNEED)
+        with _held(libc) as libraries:
+            for start, size in _unwritten(Path("/proc/self/smaps").read_text(encoding="utf-8", errors="surrogateescape"), libraries):
+                libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _DONTNEED)
     except (OSError, AttributeError, TypeError):
         pass  # macOS, Windows, or a C library without malloc_trim
+
+
+@contextmanager
+def _held(libc: ctypes.CDLL) -> Iterator[set[str]]:
+    """Paths of libraries that have been loaded to the end, and cannot be unloaded meanwhile.
+
+    Another thread may be loading one: it is mapped as its file says, whole and read-only, before its data are put there, which would be taken away from
+    under it. dlopen(3) waits until other threads are done with that, and counts us among those who need what it finds.
+    """
+    libc.dlopen.restype, libc.dlopen.argtypes, libc.dlclose.argtypes = ctypes.c_void_p, (ctypes.c_char_p, ctypes.c_int), (ctypes.c_void_p,)
+    mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape")
+    held = {}
+    try:
+        for path in set(re.findall(r" (/.*\.so[.\d]*)$", mapped, re.MULTILINE)):
+            if handle := libc.dlopen(os.fsencode(path), os.RTLD_LAZY | os.RTLD_NOLOAD):
+                held[path] = handle
+        yield set(held)
+    finally:
+        for handle in held.values():
+            libc.dlclose(handle)
 
 
 def map_large_blocks() -> None:
@@ -468,18 +489,19 @@ def map_large_blocks() -> None:
         pass  # another C library
 
 
-def _unwritten(text: str) -> list[tuple[int, int]]:
+def _unwritten(text: str, libraries: Collection[str]) -> list[tuple[int, int]]:
     """(start, bytes) of what is mapped from libraries and is as it is in the file, for nothing was ever written there.
 
     Other files are left out: a thread might close one meanwhile, and something else be there at the same place.
 
     Args:
         text: of ``/proc/self/smaps``, see proc_pid_smaps(5).
+        libraries: paths of those that stay where they are meanwhile.
     """
     found = []
     for block in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", text, flags=re.MULTILINE):
-        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ [1-9]\d* +/.*\.so[.\d]*$", block, re.MULTILINE)
-        if head and re.search(r"^Anonymous: +0 kB", block, re.MULTILINE):
+        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ [1-9]\d* +(/.*)$", block, re.MULTILINE)
+        if head and head[3] in libraries and re.search(r"^Anonymous: +0 kB", block, re.MULTILINE):
             start, end = int(head[1], 16), int(head[2], 16)
             found.append((start, end - start))
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _ctypes
+import ctypes
 import json
 import os
 import pickle
@@ -13,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import PIL
 import psutil
 import pytest
 import rasterio
@@ -22,6 +25,7 @@ from PIL import Image
 
 from seg_demo import load_model, networks, workers
 from seg_demo.__main__ import main
+from seg_demo.core import sandbox
 from seg_demo.core.errors import BadImageError, BadRequestError, StorageError
 from seg_demo.core.picture import Stack, View
 from seg_demo.core.requests import Options
@@ -525,6 +529,26 @@ for _ in range(3):
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep what is free")
+def test_a_library_is_not_unloaded_while_pages_of_libraries_go_back():
+    """What another thread maps at its place then would be emptied."""
+    path = str(next(Path(PIL.__file__).parent.glob("_imagingtk*.so")).resolve())  # which nothing else needs
+    libc = ctypes.CDLL(None)
+
+    def mapped() -> bool:
+        return path in Path("/proc/self/maps").read_text()
+
+    handle = _ctypes.dlopen(path, os.RTLD_NOW)
+    with sandbox._held(libc) as held:
+        _ctypes.dlclose(handle)
+        assert mapped() and path in held
+        ours = [block for block in Path("/proc/self/maps").read_text().splitlines() if block.endswith(path)]
+        places = {int(block.partition("-")[0], 16) for block in ours}
+        assert places & {start for start, _ in sandbox._unwritten(Path("/proc/self/smaps").read_text(), held)}
+        assert not places & {start for start, _ in sandbox._unwritten(Path("/proc/self/smaps").read_text(), held - {path})}
+    assert not mapped()
 
 
 def test_a_file_that_is_written_in_parts_is_whole(tmp_path):
