@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,12 +56,44 @@ def ordered(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 
 def scheduler(config: pytest.Config, log: object) -> object:
-    """pytest-xdist's scheduler of whole files, for units instead, in the order of :func:`ordered`."""
+    """pytest-xdist's scheduler of whole files, for units instead, in the order of :func:`ordered`.
+
+    When a worker dies, pytest-xdist 3.8 hands out again all that it ever had: a unit of which nothing is left to do is handed out as nothing, and
+    whoever gets it waits for ever (pytest-dev/pytest-xdist#1378); the test that it died of would end the next one, too. Here what is left of its
+    units goes on without that test, which counts as failed. A new worker is handed two units at once: it begins a test when it knows of the one after it.
+    """
     from xdist.scheduler import LoadFileScheduling
 
     class Units(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return unit(nodeid)
+
+        def remove_node(self, node: Any) -> str | None:
+            left = [(name, [test for test, done in tests.items() if not done]) for name, tests in self.assigned_work.pop(node).items()]
+            left = [(name, tests) for name, tests in left if tests]
+            died_of = left[0][1].pop(0) if left else None
+            self.workqueue.update({name: dict.fromkeys(tests, False) for name, tests in left if tests})
+            for other in self.assigned_work:
+                self._reschedule(other)
+            return died_of
+
+        def schedule(self) -> None:
+            super().schedule()
+            for node in self.nodes:
+                self._reschedule(node)
+
+        def _assign_work_unit(self, node: Any) -> None:
+            name, tests = next(iter(self.workqueue.items()))
+            try:
+                super()._assign_work_unit(node)
+            except OSError:  # it has died, too, and will be removed next
+                del self.assigned_work[node][name]
+                self.workqueue[name] = tests
+                self.workqueue.move_to_end(name, last=False)
+
+        def _reschedule(self, node: Any) -> None:
+            if node in self.registered_collections:  # one of two new workers may still be looking for tests
+                super()._reschedule(node)
 
     config.option.loadscopereorder = False  # it would put the units with the most tests first
     return Units(config, log)
