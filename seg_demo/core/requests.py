@@ -630,10 +630,10 @@ class Admission:
     Args:
         slots: how many work at a time.
         waiting: how many more may wait.
-        freed: called when a large request is done, before anybody else's large picture is decoded.
+        freed: called when a request is done, before anybody else's picture is decoded in its slot, with whether it was a large one.
     """
 
-    def __init__(self, slots: int, waiting: int, freed: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, slots: int, waiting: int, freed: Callable[[bool], object] = lambda large: None) -> None:
         self.most, self._freed = slots + waiting, freed
         self._all = Limiter(slots)
         self._large = Limiter(max(1, slots // 2))
@@ -695,6 +695,5 @@ class Admission:
                 check()
                 yield
             finally:
-                if large:
-                    self._freed()
+                self._freed(large)
                 del self._began[key]

@@ -14,6 +14,7 @@ import mmap
 import os
 import stat
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import replace
@@ -493,6 +494,35 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError, TypeError):
         pass  # another C library
+
+
+# Seconds without work after which memory is given back.
+REST_SECONDS = 5.0
+
+
+class FreedMemory:
+    """What requests have freed goes back to the system: of a large one at once, of small ones when no more come. These leave blocks behind of which
+    the next ones are made, 200 MB after some hundred requests. To be called when a request is done, with whether it was large."""
+
+    def __init__(self) -> None:
+        self._lock, self._last, self._waiting = threading.Lock(), 0.0, False
+
+    def __call__(self, large: bool) -> None:
+        if large:
+            give_back()
+        with self._lock:
+            waiting, self._last, self._waiting = self._waiting, time.monotonic(), True
+        if not waiting:
+            try:
+                threading.Thread(target=self._wait, name="give-back", daemon=True).start()
+            except RuntimeError:  # the system gives no more threads: the request is done all the same, and the next one tries again
+                self._waiting = False
+
+    def _wait(self) -> None:
+        while (left := self._last + REST_SECONDS - time.monotonic()) > 0:
+            time.sleep(left)
+        self._waiting = False  # first: what ends from here on is given back by another one
+        give_back()
 
 
 def _convert(image: Image.Image | Samples, limits: Limits, convert: Callable[[Any], np.ndarray]) -> np.ndarray:

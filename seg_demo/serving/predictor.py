@@ -25,7 +25,7 @@ from seg_demo.inference import engine, zerogpu
 from seg_demo.inference import model as batching
 from seg_demo.inference.model import Model, not_smoothed
 from seg_demo.inference.prompting import Session, Sessions, fingerprint
-from seg_demo.inputs.images import Picture, Source, give_back, is_large, read
+from seg_demo.inputs.images import FreedMemory, Picture, Source, is_large, read
 from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, channels_of, read_familiarity, read_json, samples_of, weight_paths, weights_size
 from seg_demo.serving import catalog
 from seg_demo.serving.catalog import architecture_of, known_labels, labels_in
@@ -90,7 +90,7 @@ class Predictor:
         self._lock = threading.Lock()
         self._fetching, self._building, self._one_build = SingleFlight(), SingleFlight(), Limiter(1)
         gpu = self._device.type == "cuda" and not zerogpu.ACTIVE
-        self._admission = Admission(slots(self._settings, gpu), self._settings.queue_size, give_back)
+        self._admission = Admission(slots(self._settings, gpu), self._settings.queue_size, FreedMemory())
         self._untrusted = UntrustedModels(self._settings.quarantine)
         self._clicks, self._looks = Limiter(slots(self._settings, gpu)), Limiter(max(1, slots(self._settings, gpu) // 2))
         self._sessions: Sessions | None = None  # made with the first prompt

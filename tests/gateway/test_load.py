@@ -15,6 +15,7 @@ from PIL import Image
 
 from seg_demo.core import rle
 from seg_demo.core.settings import settings
+from seg_demo.inputs.images import REST_SECONDS
 from tests import crowd
 from tests.served import served
 from tests.surface import API, quiet
@@ -114,15 +115,20 @@ def tab_of(http: httpx.Client) -> tuple[int, list[object]]:
 
 
 def grown(address: str, warm: int, count: int) -> int:
-    """Bytes by which the demo grows during so many requests, after so many others."""
+    """Bytes by which the demo grows during so many requests, after so many others; looked at when it rests, for what is free and not yet given back is no growth."""
     with httpx.Client(base_url=address, timeout=120) as http:
         number, tab, port = function(http), tab_of(http), str(http.base_url.port)
+
+        def rested() -> int:
+            quiet(http)
+            time.sleep(2 * REST_SECONDS)
+            return memory(port)
+
         asyncio.run(in_a_row(address, number, warm, tab))
-        before, most = memory(port), 0
+        before, most = rested(), 0
         for _ in range(4):
             asyncio.run(in_a_row(address, number, count // 4, tab))
-            most = max(most, memory(port) - before)
-        quiet(http)
+            most = max(most, rested() - before)
         print(f"measured: {count} in a row: {most / MEGABYTE:+.1f} MB at most, {(memory(port) - before) / MEGABYTE:+.1f} MB at the end")
         return most
 

@@ -16,6 +16,7 @@ from PIL import Image
 from seg_demo.core import requests
 from seg_demo.core.errors import BusyError, Message
 from seg_demo.core.requests import Admission, Limiter, SingleFlight
+from seg_demo.inputs import images
 from seg_demo.inputs.images import LARGE_PIXELS, decode, is_large, pixels_of
 from tests.pictures import picture
 
@@ -84,6 +85,26 @@ def test_never_more_than_there_are_places_and_all_are_given_back():
     with admission.slot(True):
         assert admission.running == 1
     assert admission.running == 0
+
+
+def test_memory_is_given_back_after_a_large_one_and_once_nobody_has_asked_for_a_while(monkeypatch):
+    given: list[float] = []
+    monkeypatch.setattr(images, "REST_SECONDS", 0.2)
+    monkeypatch.setattr(images, "give_back", lambda: given.append(time.monotonic()))
+    admission = Admission(2, 4, images.FreedMemory())
+    with admission.slot(True):
+        assert not given
+    assert len(given) == 1
+    for _ in range(8):
+        with admission.slot():
+            time.sleep(0.05)
+    ended = time.monotonic()
+    assert len(given) == 1, "not while others come"
+    until(lambda: len(given) == 2)
+    assert given[1] - ended >= 0.19
+    with admission.slot():
+        pass
+    until(lambda: len(given) == 3)
 
 
 def test_places_are_taken_in_the_order_of_coming():
