@@ -55,6 +55,9 @@ SURE, CLOSE = 2.0, 0.6
 # Of such a mask with fewer pixels than the first, a click means what is within this share of the root of their number: the network, which sees
 # them enlarged and blurred, knows less of their outline than whoever drew it. Unless it sees something larger by a factor: that was a beginning.
 FEW, NEARBY, LARGER = 100, 1 / 3, 3
+# What nobody has clicked of such a mask is not seen where it is fewer pixels than these of what the network sees: that it is sure of nothing there,
+# because a click is so far away, says nothing.
+UNSEEN = 16
 # So many clicks that come together are heard one after the other.
 IN_TURN = 20
 # Outlines are drawn at so many times the scale at which the network saw the picture.
@@ -318,9 +321,9 @@ class Click(PromptNetwork, family="click"):
         """An answer to a further click, by what it changes of the earlier mask.
 
         The difference that the last click lies in is looked at once more, closely, and drawn into the answer, as FocalClick does; and if
-        that mask was `drawn`, bool (H, W), all others stay as they were, to the pixel, but for what the network is sure of, as its progressive
-        merge has it: whoever brings a mask has drawn, or looked at, the rest of it. The next answer starts from that mask, then, and not from
-        logits, in which there is no room for what is thin.
+        that mask was `drawn`, bool (H, W), all others stay as they were, to the pixel, but for what the network is sure of and can see, as its
+        progressive merge has it: whoever brings a mask has drawn, or looked at, the rest of it. The next answer starts from that mask, then, and
+        not from logits, in which there is no room for what is thin.
         """
         held = replace(view, logits=view.logits + said(view, prompt))
         found = self._sharpened(levels, held)
@@ -336,7 +339,10 @@ class Click(PromptNetwork, family="click"):
                 reach = max(1.5 * finer, NEARBY * across)
         meant = _piece(wrong, place, near_click, reach)
         if drawn is not None:
-            found = torch.where(meant | wrong & (found.abs() > SURE), found, earlier.logit(1e-4))
+            rest = _unclicked(earlier > 0.5, _places(prompt, view.frame, shape), prompt.labels)
+            seen = int(rest.sum()) >= UNSEEN * (shape[0] / view.logits.shape[0]) ** 2
+            sure = wrong & (found.abs() > SURE) & (seen | ~rest)
+            found = torch.where(meant | sure, found, earlier.logit(1e-4))
         box = _boxed(meant, view.frame)
         frame = box and _framed(box, Prompt(prompt.points[-1:], (1,)), size)
         if frame and _longest(frame) < CLOSE * _longest(view.frame):
@@ -673,6 +679,14 @@ def _piece(mask: Tensor, place: tuple[float, float], near: float, most: float = 
     reach = math.ceil(near)
     found = np.unique(pieces[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1])
     return torch.from_numpy(np.isin(pieces, found[found > 0]))
+
+
+def _unclicked(mask: Tensor, places: Sequence[tuple[float, float]], labels: Sequence[int]) -> Tensor:
+    """The pieces of a mask bool (h, w) that no click inside is on, of places (x, y) in its pixels: bool (h, w)."""
+    pieces, _ = ndimage.label(mask.numpy(), np.ones((3, 3)))
+    ends = [length - 1 for length in reversed(mask.shape)]
+    clicked = [(min(max(0, int(value)), end) for value, end in zip(place, ends, strict=True)) for place, label in zip(places, labels, strict=True) if label]
+    return mask & ~torch.from_numpy(np.isin(pieces, [pieces[row, column] for column, row in clicked]))
 
 
 def _longest(frame: Frame) -> int:
