@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import os
 import random
 import signal
 import sys
 import time
-import traceback
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import accelerate  # noqa: F401  what a child would import first: it should be killed at its work, not while it imports
@@ -25,27 +26,41 @@ from train.run import load_state
 KILLS = 100
 
 
-def started(arguments: list[str], log: Path) -> int:
-    """A child that runs the command; forked, so that it need not import torch again. Its process id."""
-    child = os.fork()
-    if child:
-        return child
+# Children are forked by a process that has imported what they need and done nothing else: one that has run other tests has threads and libraries whose
+# locks and memory a child would inherit.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__])
+
+
+def command(arguments: list[str], log: Path, network: str | None) -> None:
+    """In a child: the command, and what it says into a file.
+
+    Args:
+        arguments: of it.
+        log: is added to.
+        network: that is built tiny, as are its pictures.
+    """
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(stream, 1)
     os.dup2(stream, 2)
-    code = 1
-    try:
-        code = finetune.main(arguments)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+    if network is not None:
+        universal.SHORTEST_SIDE, universal.LONGEST_SIDE = 48, 96
+        options = networks.network(network).default_options() | TINY[network]
+        networks.network(network).default_options = staticmethod(lambda: copy.deepcopy(options))
+    sys.exit(finetune.main(arguments))
 
 
-def ended(child: int) -> int:
+def started(arguments: list[str], log: Path, network: str | None = None) -> BaseProcess:
+    """A child that runs the command."""
+    child = FORKS.Process(target=command, args=(arguments, log, network))
+    child.start()
+    return child
+
+
+def ended(child: BaseProcess) -> int:
     """Exit code of a child that is waited for; negative for the signal that killed it."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    child.join()
+    return child.exitcode
 
 
 @pytest.mark.soak
@@ -66,7 +81,7 @@ def test_a_hundred_kills(tmp_path: Path) -> None:
             resumes = (run / "config.json").exists()
             child = started(["--resume", str(run)] if resumes else [*first, "--output", str(run)], log)
             time.sleep(dice.uniform(0, 1.2 * duration))
-            os.kill(child, signal.SIGKILL)
+            child.kill()
             code = ended(child)
             assert code in (0, -signal.SIGKILL), log.read_text()[-3000:]
             kills += code != 0
@@ -79,12 +94,8 @@ def test_a_hundred_kills(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", ["eomt", "rfdetr", "mask2former"])
-def test_networks_of_class_queries_that_are_killed_between_steps_end_at_the_same_weights(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_of_class_queries_that_are_killed_between_steps_end_at_the_same_weights(name: str, tmp_path: Path) -> None:
     """At any moment after a step has been saved, four times; their losses draw points at random, which a resumed run draws again."""
-    monkeypatch.setattr(universal, "SHORTEST_SIDE", 48)
-    monkeypatch.setattr(universal, "LONGEST_SIDE", 96)
-    options = networks.network(name).default_options() | TINY[name]
-    monkeypatch.setattr(networks.network(name), "default_options", staticmethod(lambda: copy.deepcopy(options)))
     data = tmp_path / "data"
     if name == "rfdetr":
         write_json(coco(data, 8), data / "_annotations.coco.json")
@@ -93,17 +104,17 @@ def test_networks_of_class_queries_that_are_killed_between_steps_end_at_the_same
     short = ["--from-scratch", "--max-steps", "8", "--batch-size", "2", "--image-size", "64", "--save-every", "1"]
     first = ["--model", name, "--data", str(data), *short, "--device", "cpu", "--threads", "1", "--workers", "0"]
     log, dice = tmp_path / "log", random.Random(0)
-    assert ended(started([*first, "--output", str(tmp_path / "whole")], log)) == 0, log.read_text()
+    assert ended(started([*first, "--output", str(tmp_path / "whole")], log, name)) == 0, log.read_text()
     run, kills, code = tmp_path / "run", 0, -1
     state = run / "last" / "state.pt"
     while code != 0:
-        child = started(["--resume", str(run)] if state.exists() else [*first, "--output", str(run)], log)
+        child = started(["--resume", str(run)] if state.exists() else [*first, "--output", str(run)], log, name)
         saved = state.stat().st_mtime_ns if state.exists() else 0
         while kills < 4 and (not state.exists() or state.stat().st_mtime_ns == saved):
             time.sleep(0.002)
         if kills < 4:
             time.sleep(dice.uniform(0, 0.1))
-            os.kill(child, signal.SIGKILL)
+            child.kill()
             kills += 1
         code = ended(child)
         assert code in (0, -signal.SIGKILL), log.read_text()[-3000:]
