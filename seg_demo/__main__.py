@@ -60,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # The converter has a parser of its own, and argparse hands no option on that comes first, not even --help (python/cpython#61252).
+    options = argparse.Namespace(run=_convert, arguments=given[1:]) if given[:1] == ["convert"] else _parser().parse_args(given)
     try:
         code = options.run(options)
         sys.stdout.flush()
@@ -174,14 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("model", metavar="MODEL", help="as for segment")
     export.add_argument("--onnx", required=True, type=Path, metavar="FILE", help="the file; replaced if it is there")
     export.set_defaults(run=_export)
-    convert = commands.add_parser(
-        "convert",
-        help="annotations of one tool into those of another",
-        description="Convert annotations from any format that training reads into another; --help of it names them.",
-        add_help=False,
-    )
-    convert.add_argument("arguments", nargs=argparse.REMAINDER)
-    convert.set_defaults(run=_convert)
+    commands.add_parser("convert", help="annotations of one tool into those of another")
     return parser
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from seg_demo.__main__ import main as command
 from seg_demo.annotations.convert import DONE, NOTHING_WRITTEN, SOME_FAILED, TARGETS, convert, main
 from seg_demo.annotations.dataset import Dataset, as_objects
 from seg_demo.core.errors import BadRequestError, DataError
@@ -160,6 +161,13 @@ def test_a_bad_picture_is_named_and_the_rest_goes_on(coco: Path, tmp_path: Path,
     assert main(["gone", *words[1:], str(tmp_path / "z")]) == NOTHING_WRITTEN and not (tmp_path / "z").exists()
     with pytest.raises(DataError):
         convert(str(tmp_path / "gone"), "coco", tmp_path / "z")
+
+
+def test_options_may_come_before_what_is_converted(coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["convert", "--no-images", "--to", "yolo", "--out", str(tmp_path / "yolo"), str(coco)]) == DONE and (tmp_path / "yolo" / "data.yaml").is_file()
+    with pytest.raises(SystemExit) as ended:
+        command(["convert", "--help"])
+    assert ended.value.code == 0 and "--no-images" in capsys.readouterr().out
 
 
 def test_corners_go_into_cvat_as_they_were_drawn(tmp_path: Path) -> None:
