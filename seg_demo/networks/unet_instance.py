@@ -46,7 +46,7 @@ LEAST = 6
 SLIVER, TYPICAL_OF = 0.1, 4
 # Pixels of the network's that a typical object is across at most, as a disc of their mean area, at least so many of them, where the picture is looked
 # at once more at so many times its size; but not where the mean score of everything found is lower than SURE, as in textures of photographs.
-SMALL, SMALL_OF, ENLARGED, SURE = 14.0, 8, 1.25, 0.4
+SMALL, SMALL_OF, ENLARGED, SURE = 14.0, 8, 1.25, 0.5
 # Rows of a large picture that are filled at once.
 STRIP_PIXELS = 1 << 20
 

@@ -62,10 +62,11 @@ def test_a_lone_cell_is_one_cell_and_whole(name: str) -> None:
 @pytest.mark.parametrize("picture", ["coffee", "brick", *(pytest.param(name, marks=pytest.mark.soak) for name in ("camera", "astronaut", "chelsea", "rocket", "grass", "gravel"))])
 @pytest.mark.parametrize("name", NAMES)
 def test_everyday_photographs_are_left_alone(name: str, picture: str) -> None:
-    if (name, picture) == ("unet-instance-cells", "gravel"):
-        pytest.skip("pebbles that touch are what it takes apart")
     image = getattr(data, picture)()
     found = cells(name, image)
+    if (name, picture) == ("unet-instance-cells", "gravel"):
+        assert len(found) < 350, "pebbles that touch are what it takes apart, but a closer look at a texture finds twice as many"
+        return
     share = np.any(found, axis=0).mean() if found else 0.0
     assert share < 0.1, f"{share:.1%} of {picture}() is painted"
 
