@@ -299,9 +299,9 @@ def translated(sample: Sample, dataset: Dataset, task: str, base: ModelSpec | No
 
 
 class AsSeen:
-    """Resizes a sample as the checkpoint's preprocessing resizes an upload, its masks by nearest neighbour.
+    """Brightens and resizes a sample as the checkpoint does an upload, its masks by nearest neighbour.
 
-    A sample that has that size already stays as it is, so that it may be done twice.
+    A sample that is like that already stays as it is, so that it may be done twice.
     """
 
     def __init__(self, checkpoint: Network) -> None:
@@ -315,9 +315,10 @@ class AsSeen:
         """The same sample at the network's size."""
         if sample.fractions:
             return sample
-        seen = self._checkpoint.pixels_as_seen(sample.seen)
+        exposed = self._checkpoint.exposed(sample.seen)
+        seen = self._checkpoint.pixels_as_seen(exposed)
         size = seen.shape[:2]
-        if sample.values is None and size == sample.image.shape[:2]:
+        if sample.values is None and size == sample.image.shape[:2] and exposed is sample.seen:
             return sample
         maps = {"label_map": nearest(sample.label_map, size)}
         if sample.instance_map is not None:

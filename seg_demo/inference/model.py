@@ -343,7 +343,7 @@ class Model:
             once = run.looking(1, size, second=False)
             return partial(once, detail="whole", confidence=task.classes, report=None, task=task, thresholds=result.thresholds)
 
-        return explain(ask, run.network.answering(task), self._taken(picture)[0], result, at, report)
+        return explain(ask, run.network.answering(task), run.network.exposed(self._taken(picture)[0]), result, at, report)
 
     def _task(self, options: Options) -> Task:
         """The task that is answered."""
@@ -425,7 +425,7 @@ class NetworkRun:
         self._batchers: dict[str, Batcher] = {}
 
     def looking(self, looks: int, size: tuple[int, int] | None = None, second: bool = True) -> NetworkRun:
-        """The same run whose answers are means of so many (:func:`seg_demo.inference.engine.averaged`), of pictures at a size or its own."""
+        """The same run whose answers are means of so many (:func:`engine.averaged`), of pictures at a size or its own; ``second`` or as they are shown."""
         (other := copy.copy(self))._looks, other._second = looks, second
         other.network = self.network if size is None else self.network.seeing(size)
         return other
@@ -434,7 +434,7 @@ class NetworkRun:
         self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
     ) -> Segmentation:
         network = self.network.answering(task).with_thresholds(thresholds)
-        second = devices.check_memory(network, *image.shape[:2], detail, confidence) and self._second
+        second, image = devices.check_memory(network, *image.shape[:2], detail, confidence) and self._second, network.exposed(image) if self._second else image
         plan = tiled.plan(network, *image.shape[:2]) if detail == "full" else None
         with self._computing(network, second) as (answer, closer, seen):
             if plan is not None:

@@ -304,6 +304,17 @@ class Network(ABC):
 
     # How it is run.
 
+    def exposed(self, image: np.ndarray) -> np.ndarray:
+        """An upload as bright as the network wants it, before it is resized or cut into tiles, so that all of them are of one picture; as it is, of most.
+
+        Args:
+            image: as for :meth:`preprocess`.
+
+        Returns:
+            The same shape and type; the image itself where nothing changes.
+        """
+        return image
+
     def preprocess(self, image: np.ndarray) -> Tensor:
         """An upload as the network sees it.
 

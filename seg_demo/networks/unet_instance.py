@@ -11,11 +11,16 @@ The last layers' maps are half as fine as the pixels that the network sees, so t
 of it, in which the first look finds small things is therefore looked at once more, a quarter larger, and whichever look expects more of its objects
 to be right is the answer: many small ones take about two and a half times as long as few or large ones. Bilinear, because noise that is interpolated
 more sharply is taken for seams; at twice the size, other than what it learnt from, more things fall to pieces than come apart.
+
+Where a picture is dark all over, as an exposure for other things leaves nuclei or as bytes show a camera's 12 bits, it is brightened first, by the same
+table for all of it, so that tiles meet: what hardly differs from the ground is lost otherwise. Not by the brightest pixel, which may be a speck of
+dust, and not so far that noise becomes something.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, Self
 
 import numpy as np
@@ -47,6 +52,17 @@ SLIVER, TYPICAL_OF = 0.1, 4
 # Pixels of the network's that a typical object is across at most, as a disc of their mean area, at least so many of them, where the picture is looked
 # at once more at so many times its size; but not where the mean score of everything found is lower than SURE, as in textures of photographs.
 SMALL, SMALL_OF, ENLARGED, SURE = 14.0, 8, 1.25, 0.5
+# Of 255: a picture whose brightest things are darker than DARK is brightened until they are BRIGHT, but no further than until its noise has a deviation
+# of GRAIN, and not where that is hardly any more. What has been brightened is not dark any more.
+DARK, BRIGHT, GRAIN, WORTH = 100.0, 200.0, 8.0, 1.25
+# It is not where it may be empty: where its brightest things, and a hundredth of all, are fewer than FAINT levels above the darkest pixels, as what is
+# seen may be a few levels then; or where they are not as many times as far above its middle as those are below, for noise goes as far up as down. Nor where more than BLOCKS times as much changes between the blocks of a JPEG as within
+# them: they would be taken for objects.
+FAINT, SKEW, BLOCKS = 6.0, 1.5, 2.0
+# The brightest things are what is in more than so many of the squares of a picture cut into so many by so many: a speck of dust is in four at most.
+SQUARES, SPECK = 8, 4
+# Pixels that are looked at of a picture to see whether it is dark, for most are not.
+LOOKED_AT = 1 << 14
 # Rows of a large picture that are filled at once.
 STRIP_PIXELS = 1 << 20
 
@@ -125,6 +141,11 @@ class UNetInstance(Network, family="unet-instance"):
         """Colours of the encoder's pretraining; pictures at their own size up to a longest side."""
         return plain_preprocessing(module, {**options, "decoder": "Unet"}, LONGEST_SIDE)
 
+    def exposed(self, image: np.ndarray) -> np.ndarray:
+        """As :meth:`Network.exposed`: a dark one brighter; numbers of other channels as they are, which have their own ranges."""
+        tables = None if self.preprocessing.samples is not None else brightening(image)
+        return image if tables is None else np.stack([table[channel] for table, channel in zip(tables, np.moveaxis(image, 2, 0), strict=True)], 2)
+
     @staticmethod
     def forward(module: nn.Module, batch: Tensor) -> Tensor:
         """Logits of the classes, of the share of the distance, and of the line between objects: (B, classes + 2, h, w).
@@ -150,7 +171,8 @@ class UNetInstance(Network, family="unet-instance"):
         return (module.heads(maps) + module(batch.flip(-2, -1)).flip(-2, -1)) / 2, list(maps[2:])
 
     def graph(self) -> base.Graph:
-        """As :meth:`Network.graph`: the maps. The watershed that makes objects of them is no graph, and takes more than ten lines."""
+        """As :meth:`Network.graph`: the maps. The watershed that makes objects of them is no graph, and takes more than ten lines; nor is
+        :func:`brightening`, which looks at all of a picture, of which the graph may see a tile."""
         answer = base.Tensors(self.module, lambda module, batch: (self.forward(module, batch),))
         return base.Graph(answer, ("logits",), lambda found: found[0], note=Message("onnx.maps_alone"))
 
@@ -220,8 +242,8 @@ class UNetInstance(Network, family="unet-instance"):
     @staticmethod
     def memory_per_pixel(tiled: bool, confidence: bool) -> int:
         """The id map of 16 bits, the foreground, a copy while ids are counted, and what the first of two looks found; in tiles the id maps of
-        the tiles too."""
-        return (8 if tiled else 11) + (4 if tiled else 5) * confidence
+        the tiles too; and the colours of a brightened picture."""
+        return (11 if tiled else 14) + (4 if tiled else 5) * confidence
 
     def loss(self, module: nn.Module, images: Tensor, truth: Any, per_pixel: Callable[[Tensor], Tensor], share: float) -> Tensor:
         """Cross-entropy and Dice of the classes, and cross-entropies of the share of the distance and of the line between objects.
@@ -277,8 +299,47 @@ with torch.no_grad():
     found = (logits(batch) + logits(batch.flip(-2, -1)).flip(-2, -1)) / 2  # the demo takes the mean with the picture turned upside down
     classes = found[:, :{len(self.labels)}].softmax(1)  # (1, {len(self.labels)}, 256, 256)
     distance, line = found[:, {len(self.labels)}:].sigmoid().unbind(1)  # peaks of distance * (1 - line) are the seeds of a watershed
+# a picture whose brightest things have fewer than {DARK:.0f} of 255 levels is made brighter beforehand (seg_demo.networks.unet_instance.brightening)
 # where things are small, {SMALL_OF} or more of fewer than {SMALL:.0f} pixels across, the demo looks once more at {ENLARGED} times the size
 """
+
+
+def brightening(image: np.ndarray) -> np.ndarray | None:
+    """What the levels of each channel of a dark picture become, uint8 (3, 256); None of one that is bright enough or shows nothing.
+
+    The ground stays as it is; what is above it, is so by as many times more in all channels. What is brighter than the brightest things, such as
+    dust, shares what is left above them.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+    """
+    height, width = image.shape[:2]
+    step = max(1, int(np.sqrt(height * width / LOOKED_AT)))
+    few = image[::step, ::step]
+    low, middle, most = np.percentile(few.max(2), (0.5, 50, 99))
+    # A hundredth of all pixels is more than a few specks.
+    if min(height, width) < 2 * SQUARES or most >= DARK:
+        return None
+    # Of two by two pixels the darkest, for a single bright one is the camera's.
+    levels = reduce(np.maximum, np.moveaxis(image, 2, 0))
+    levels = np.minimum(levels[1:], levels[:-1])
+    levels = np.minimum(levels[:, 1:], levels[:, :-1])
+    for axis, length in enumerate(levels.shape):
+        levels = np.maximum.reduceat(levels, np.arange(SQUARES) * length // SQUARES, axis)
+    high, lows = float(np.sort(levels, None)[-1 - SPECK]), np.percentile(few, 0.5, axis=(0, 1))
+    if high >= DARK or min(high, most) - low < FAINT or high - middle < SKEW * (middle - low):
+        return None
+    slopes = np.diff(image[::step].astype(np.int16), axis=1)
+    steps = np.abs(slopes).mean((0, 2))
+    if steps[7::8].mean() > BLOCKS * np.delete(steps, np.s_[7::8]).mean():
+        return None
+    # The deviation of white noise by what is no slope along a row, as that of most pixels, which edges do not move.
+    noise = float(np.median(np.abs(np.diff(slopes, axis=1)), (0, 1)).max()) / 0.6745 / np.sqrt(6)
+    times = min((BRIGHT - lows.min()) / (high - lows.min()), GRAIN / max(noise, 1e-6))
+    if times < WORTH:
+        return None
+    ends = [((0, low, max(high, low + 1), 255), (0, low, low + times * max(high - low, 1), 255)) for low in lows.tolist()]
+    return np.rint([np.interp(np.arange(256), *knots) for knots in ends]).astype(np.uint8)
 
 
 def separated(foreground: np.ndarray, distance: np.ndarray, line: np.ndarray) -> np.ndarray:

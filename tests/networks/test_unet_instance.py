@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import ndimage
 
 from seg_demo.core.errors import BadCheckpointError, BadImageError
@@ -20,9 +22,11 @@ from seg_demo.inference.engine import looked_closer
 from seg_demo.inference.model import Model
 from seg_demo.masks.regions import Region
 from seg_demo.networks.base import Network
-from seg_demo.networks.unet_instance import ENLARGED, SMALL, SMALL_OF, InstanceUNet, UNetInstance, meeting, separated, truth_maps
+from seg_demo.networks.unet_instance import DARK, ENLARGED, SMALL, SMALL_OF, InstanceUNet, UNetInstance, brightening, meeting, separated, truth_maps
+from synthetic.cells import Sample
 from synthetic.nuclei import render
 from tests.networks.contract import LABELS, NetworkContract, image_of  # noqa: F401
+from train.batches import AsSeen
 
 CELLS = LabelSet.from_names(("background", "cell"), 0)
 
@@ -242,6 +246,63 @@ def test_where_memory_is_short_the_first_look_is_the_answer(crowded_model: tuple
         with pytest.raises(BadImageError) if not looks else nullcontext():
             assert model.predict(np.zeros((96, 128, 3), np.uint8)).seen == [(96, 128), (120, 160)][looks - 1]
         assert len(shown) == looks
+
+
+def dim(height: int = 200, width: int = 240, ground: float = 6.0, light: float = 24.0) -> np.ndarray:
+    """Nuclei of 24 levels above a ground of 6, uint8 (height, width, 3), with the noise of a camera."""
+    places = [(x, y, 7.0) for x in range(15, width, 30) for y in range(15, height, 30)]
+    grey = ground + light * ndimage.gaussian_filter((discs(height, width, *places) > 0).astype(np.float32), 1.0)
+    return np.repeat(np.rint(grey + np.random.default_rng(0).normal(0, 0.7, grey.shape)).clip(0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+def test_a_dark_picture_is_brightened_once_and_dust_makes_no_difference() -> None:
+    picture = dim()
+    tables = brightening(picture)
+    assert tables.shape == (3, 256) and tables.dtype == np.uint8 and (np.diff(tables.astype(int), axis=1) >= 0).all() and (tables[:, 255] == 255).all()
+    shown = network().exposed(picture)
+    assert shown.shape == picture.shape and shown.dtype == np.uint8 and np.array_equal(shown[..., 1], tables[1][picture[..., 1]])
+    assert 3 * (np.percentile(picture, 98) - np.percentile(picture, 20)) < np.percentile(shown, 98) - np.percentile(shown, 20) and 160 < shown.max() <= 205
+    assert network().exposed(shown) is shown, "what has been brightened is not dark"
+    dusty = picture.copy()
+    dusty[60:70, 115:125], dusty[3, ::40] = 255, 200
+    assert np.abs(brightening(dusty)[:, :40].astype(int) - tables[:, :40]).max() <= 8
+    blue = picture * np.array([0, 0, 1], np.uint8)
+    assert not network().exposed(blue)[..., :2].any() and np.ptp(network().exposed(blue)[..., 2]) > 80
+    assert replace(network(), preprocessing=replace(network().preprocessing, ranges=((0.0, 60.0),) * 3)).exposed(picture) is picture, "measured values have ranges"
+
+
+def test_what_is_bright_or_empty_stays_as_it_is() -> None:
+    """Noise, slopes of light, hardly any levels, blocks of a JPEG, and what is too small to say."""
+    random, columns = np.random.default_rng(1), np.arange(200)
+    noise = random.normal(0, 1, (160, 200))
+    empty = [10 + 3 * noise, 10 + 4 * ndimage.gaussian_filter(noise, 2) / 0.14, 20 + 0.2 * columns + noise, random.poisson(12, noise.shape), dim(160, 200, light=2.0)[..., 0]]
+    Image.fromarray(dim(160, 200)).save(file := io.BytesIO(), "JPEG", quality=30)
+    blocks = np.asarray(Image.open(file))[..., 1]
+    for grey in (*empty, blocks, dim(160, 200)[..., 0] * (DARK / 25), dim(160, 200)[:9, :9, 0], np.zeros((1, 1)), np.zeros((40, 50))):
+        picture = np.repeat(np.rint(grey).clip(0, 255).astype(np.uint8)[..., None], 3, 2)
+        assert network().exposed(picture) is picture
+
+
+def test_all_of_a_dark_picture_is_brightened_alike_in_tiles_and_when_it_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tile that is darker than the others would have another table."""
+    picture, batches = dim(200, 300), []
+    picture[:, :150] = picture[:, :150] // 2
+    monkeypatch.setattr(UNetInstance, "forward", staticmethod(lambda module, batch: (batches.append(batch), torch.zeros(1, 4, *batch.shape[-2:]))[1]))
+    made = network(longest_side=128)
+    model = Model.from_network(made, ModelSpec("dark", None, "instance", "", "dark", "", "folder"))
+    model.predict(picture, detail="full")
+    plan = tiled.plan(made, *picture.shape[:2])
+    shown = made.exposed(picture)
+    assert len(batches) == len(plan.grid) > 4 and shown is not picture
+    for window, batch in zip(plan.grid, batches, strict=True):
+        part = shown[window.top : window.bottom, window.left : window.right]
+        assert torch.equal(batch[..., : part.shape[0], : part.shape[1]], plan.network.preprocess(part)[..., : part.shape[0], : part.shape[1]])
+    batches.clear()
+    model.predict(picture)
+    model._run.looking(1, second=False)(picture, "whole", False, None, made.task, {})
+    assert torch.equal(batches[0], made.preprocess(shown)) and torch.equal(batches[1], made.preprocess(picture)), "an explanation shows what has been brightened"
+    seen = AsSeen(made)(Sample(picture, np.zeros((200, 300), np.uint8)))
+    assert np.array_equal(seen.image, made.pixels_as_seen(shown)) and AsSeen(made)(seen) is seen, "training sees what predictions do"
 
 
 def test_objects_across_the_borders_of_tiles_are_found_once_and_whole() -> None:

@@ -71,6 +71,14 @@ def test_everyday_photographs_are_left_alone(name: str, picture: str) -> None:
     assert share < 0.1, f"{share:.1%} of {picture}() is painted"
 
 
+def test_nuclei_in_the_dark_are_found_as_if_they_were_bright_and_nothing_is_found_in_noise() -> None:
+    bright = nuclei.render(2027, 2, 192, kind="crowded").image
+    dark = np.rint(bright * (16 / bright.max())).astype(np.uint8)
+    noise = np.random.default_rng(0).normal(10, 3, dark.shape[:2])
+    there, found, nothing = (len(cells("unet-instance-cells", image)) for image in (bright, dark, np.rint(noise).clip(0, 255).astype(np.uint8)))
+    assert there > 150 and 0.9 * there <= found <= 1.1 * there and not nothing
+
+
 @pytest.mark.soak
 def test_crowded_nuclei_of_unseen_seeds_come_apart() -> None:
     """Of the objects in these pictures, half of them less than 9 pixels across, seven in ten are found, and few things are found that are none."""
