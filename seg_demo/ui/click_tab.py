@@ -183,9 +183,11 @@ def click_tab(tab: gr.Tab) -> None:
             drawing = gr.JSON(visible=False)
     limits = {"api_visibility": "private", "show_progress_on": editor, **work_limits()}
     chosen = follow_file(strip, photo)
-    photo.change(viewed(open_picture), [photo, strip], editor, **limits)
+    # That can not be cancelled, which the dock learns from it.
+    opening = {**limits, "show_progress": "minimal"}
+    photo.change(viewed(open_picture), [photo, strip], editor, **opening)
     # A picture that has been drawn on stays until the editor has asked.
-    chosen.success(viewed(open_picture), [photo, strip], editor, trigger_mode="always_last", **limits)
+    chosen.success(viewed(open_picture), [photo, strip], editor, trigger_mode="always_last", **opening)
     found = editor.everything(viewed(everything), [photo, strip], editor, **limits)
     cancel.click(None, None, None, cancels=[found], **UNQUEUED)
     for kind, button in buttons.items():

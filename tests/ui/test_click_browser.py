@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from seg_demo.gateway.queue import predictor
 from seg_demo.hub import lookup
 from seg_demo.inference import prompting
 from seg_demo.serving.predictor import load_model
+from seg_demo.ui import click_tab
 from seg_demo.ui.demo import build_demo, launch_arguments
 from tests.editing import SIZE, Canvas, begin, mask_of, to_tab
 from tests.hub.test_prompt_layouts import files
@@ -227,8 +229,15 @@ def test_what_is_clicked_is_cut_out_and_taken_away(visit, monkeypatch):
         monkeypatch.setattr(prompting, name, value)
     page = visit()
     open_tab(page, "Click")
-    page.locator("#click-image input[type=file]").set_input_files(str(COINS))
     shown, rows = page.locator("#click-editor .se"), page.locator("#click-editor .se-objects .se-row")
+    # What is shown comes when this test has seen that it is on its way.
+    seen, made = threading.Event(), click_tab.Document
+    monkeypatch.setattr(click_tab, "Document", lambda *arguments, **named: seen.wait(60) and made(*arguments, **named))
+    page.locator("#click-image input[type=file]").set_input_files(str(COINS))
+    expect(page.locator("#click-dock p")).to_contain_text("Working", timeout=RESULT_MS)
+    expect(page.locator("#click-dock")).to_be_visible()
+    expect(page.locator("#click-cancel")).to_be_hidden()
+    seen.set()
     expect(shown).to_have_attribute("data-tool", "click", timeout=RESULT_MS)
     canvas = Canvas(page, SIZE, "#click-editor")
 
@@ -254,7 +263,10 @@ def test_what_is_clicked_is_cut_out_and_taken_away(visit, monkeypatch):
     assert len(json.loads(taken("geojson").read_text())["features"]) == 1
     # Everything: each thing that a point of the grid means, for what had been drawn.
     before = shown.get_attribute("data-doc")
+    seen.clear()
     shown.locator(".se-everything").click()
+    expect(page.locator("#click-cancel")).to_be_visible(timeout=RESULT_MS)
+    seen.set()
     shown.locator(".se-yes").click(timeout=RESULT_MS)
     expect(shown).not_to_have_attribute("data-doc", before)
     assert everything.segments

@@ -88,18 +88,20 @@ if ((navigator.language || "").toLowerCase().startsWith("zh")) {
   const PATIENCE_MS = 700; // what is over sooner needs no strip
   const began = new WeakMap();
   const percentOf = (bar) => (bar ? Number(bar.getAttribute("aria-valuenow")) : null);
-  // What runs in a column: words and a part in percent (null if it is not known), or null.
+  // What runs in a column: words, a part in percent (null if it is not known), and whether it can be stopped: not what shows little of its progress
+  // in the place of its answer, as a picture that opens; or null.
   const stateOf = (column, run) => {
     for (const tracker of column.querySelectorAll("[data-testid=status-tracker]")) {
       if (tracker.classList.contains("hide") || tracker.querySelector(".error") || !tracker.querySelector(".progress-text")) continue;
       const bar = tracker.querySelector("[role=progressbar]");
       const said = bar && bar.getAttribute("aria-label");
       const line = /(?:queue|排队)\D*(\d+\s*\/\s*\d+)?/.exec(tracker.querySelector(".progress-text").textContent);
-      return { words: said || (line ? [WORDS.line, line[1]].filter(Boolean).join(" ") : WORDS.working), part: percentOf(bar) };
+      const words = said || (line ? [WORDS.line, line[1]].filter(Boolean).join(" ") : WORDS.working);
+      return { words, part: percentOf(bar), stops: !tracker.classList.contains("minimal") };
     }
     if (!run || !run.disabled) return null;
     const bar = column.querySelector("progress.bar:not(.run-dock *)");
-    return { words: bar?.previousElementSibling?.textContent || WORDS.working, part: bar?.hasAttribute("value") ? (100 * bar.value) / bar.max : null };
+    return { words: bar?.previousElementSibling?.textContent || WORDS.working, part: bar?.hasAttribute("value") ? (100 * bar.value) / bar.max : null, stops: true };
   };
   const show = () => {
     for (const dock of document.querySelectorAll(".run-dock")) {
@@ -111,6 +113,7 @@ if ((navigator.language || "").toLowerCase().startsWith("zh")) {
       const on = Boolean(state) && passed > PATIENCE_MS;
       if (dock.classList.contains("on") !== on) dock.classList.toggle("on", on);
       if (!on) continue;
+      dock.classList.toggle("endless", !state.stops);
       const [text, bar] = [dock.querySelector("p"), dock.querySelector("progress")];
       text.textContent = `${state.words} · ${Math.round(passed / 1000)} ${WORDS.seconds}`;
       if (state.part === null) bar.removeAttribute("value");
