@@ -177,9 +177,10 @@ def _on_menu(text: str, every: bool) -> ModelSpec | None:
 
 
 def _titled(text: str, every: bool) -> ModelSpec | None:
-    """The menu's entry that has a text for a title, which a page's picker of several models sends as it was typed; what may be an id of the Hub is none."""
+    """The menu's entry whose title a text is, or alone begins: a page's picker of several models sends it as it was typed. What may be an id of the Hub is none."""
     written = text.casefold()
-    titled = [spec for spec in menu(every=every) if written and "/" not in written and written in (in_language(spec.title, language).casefold() for language in LANGUAGES)]
+    titles = [(spec, [in_language(spec.title, language).casefold() for language in LANGUAGES]) for spec in (menu(every=every) if written and "/" not in written else ())]
+    titled = [spec for spec, names in titles if written in names] or [spec for spec, names in titles if len(written) > 2 and any(name.startswith(written) for name in names)]
     return titled[0] if len(titled) == 1 else None
 
 

@@ -106,6 +106,10 @@ BAD = [
 def test_a_title_as_the_menu_shows_it_is_understood_and_a_sentence_lists_few_ids():
     for text in ("Mask R-CNN, cells", "mask r-cnn, CELLS", "Mask R-CNN 细胞"):
         assert catalog.resolve(text, local_folders=False).id == "maskrcnn-cells"
+    assert catalog.resolve("u-net WITH", local_folders=False).id == "unet-instance-cells"
+    for ambiguous in ("U-Net", "Mas", "Fe", "Felzenszwalbs"):  # of two titles, of too few letters, of none
+        with pytest.raises(ModelNotFoundError):
+            catalog.resolve(ambiguous, local_folders=False)
     with pytest.raises(ModelNotFoundError, match=r"has unet-instance-cells, .*, …; a Hub id") as caught:
         catalog.resolve("unet-instance-cell", local_folders=False)
     assert str(caught.value).count("cells") < 6
