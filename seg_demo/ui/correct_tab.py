@@ -37,7 +37,7 @@ from seg_demo.inputs.images import read
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu
 from seg_demo.ui.batch_tab import FILE_TYPES, BatchTab, batch_folder, gather, patiently, picture_at
-from seg_demo.ui.components import STATIC, Choice, Outcome, ViewStrip, follow_file, image_box, language_of, outcome, plain_files, reporting, t, viewed, words
+from seg_demo.ui.components import STATIC, Choice, Outcome, ViewStrip, examples, follow_file, image_box, language_of, outcome, plain_files, reporting, t, viewed, words
 from seg_demo.ui.editor import (
     NEW,
     Answer,
@@ -116,14 +116,15 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
             photo, strip = image_box("correct"), ViewStrip(kind="alone", elem_id="correct-view")
             follow_file(strip, photo)
             start = gr.Radio(
-                [(t(f"correct_from_{key}"), key) for key in STARTS], value="model", label=t("correct_start"),
-                elem_id="correct-start",
+                [(t(f"correct_from_{key}"), key) for key in STARTS], value="model", label=t("correct_start"), elem_id="correct-start",
             )  # fmt: skip
             choices = menu.choices(*TASKS)
             model = gr.Dropdown(
                 choices, value=menu.first_network(), allow_custom_value=True,
                 filterable=True, label=t("model"), elem_id="correct-model",
             )  # fmt: skip
+            with gr.Column(visible=menu.spec_of("unet-cells") is not None, elem_classes="examples"):
+                examples(("coins.png", "nuclei.jpg", "tissue.jpg"), "unet-cells", photo, model, t("examples_cells"), "correct-examples")
             pairs = Choice(
                 choices=[], value=[], multiselect=True, visible=False, label=t("correct_pairs"), info=t("correct_pairs_info"),
                 elem_id="correct-pairs",

@@ -113,6 +113,17 @@ def test_two_hundred_strokes_are_undone_and_redone_exactly(visit, address):  # n
     assert np.array_equal(mask_of(page), expected)
 
 
+def test_an_example_comes_with_the_model_whose_mask_is_corrected(visit, address):  # noqa: F811
+    page = visit(address)
+    page.locator("#correct-model input").fill("Otsu threshold")
+    page.locator("#correct-examples .gallery-item").nth(1).click()
+    expect(page.locator("#correct-model input")).to_have_value("U-Net, cells")
+    expect(page.locator("#correct-image img")).to_be_visible()
+    page.locator("#correct-open").click()
+    expect(editor(page)).to_have_attribute("data-state", "open", timeout=RESULT_MS)
+    assert {0, 1} <= set(np.unique(mask_of(page))), "something is there to be corrected"
+
+
 @pytest.mark.soak
 def test_a_superpixel_is_painted_whole(visit, address):  # noqa: F811
     page = visit(address)
