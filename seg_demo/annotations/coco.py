@@ -149,6 +149,7 @@ def _categories(read: list[tuple[Path, str | None, dict]], listing: Listing) -> 
     used = {table[a["category_id"]] for (_, _, data), table in zip(read, tables, strict=True) for a in data["annotations"] if a["category_id"] in table}
     empty = [name for name in ordered if name not in used]
     if empty:
+        listing.listed = ("background", *(name for name in ordered if not is_no_class(name)))
         listing.notes.append(Message("coco.empty_categories", names=_few(empty)))
     kept = [name for name in ordered if name in used and not is_no_class(name)]
     if not kept:

@@ -113,9 +113,12 @@ class Drawn:
 
     def __init__(self, listing: Listing, lenient: bool = False) -> None:
         self._lenient = lenient
-        self.items, self.notes = listing.items, listing.notes
+        names = listing.listed or listing.classes.names
+        self.items = listing.items
+        self.notes = [note for note in listing.notes if note.key != "coco.empty_categories"]  # which is said where they are learnt from
         self.task = SEMANTIC.name if listing.per_pixel else INSTANCE.name
-        self.labels = LabelSet.from_names(listing.classes.names, 0)
+        self.labels = LabelSet.from_names(names, 0)
+        self._numbers = [names.index(name) for name in listing.classes.names] if listing.listed else None
         bad = {fault.item for fault in listing.faults if fault.severity == "fault" and fault.item is not None}
         self.failed = [(fault.file, fault.what) for fault in listing.faults if fault.severity == "fault"]
         self.items = [item for item in self.items if item.name not in bad]
@@ -129,6 +132,8 @@ class Drawn:
             SegDemoError: a picture that cannot be read.
         """
         height, width = decode(item.image).shape[:2] if item.declared is None else _upright(item)
+        if self._numbers is not None:
+            item = dataclasses.replace(item, annotations=tuple(dataclasses.replace(thing, label_id=self._numbers[thing.label_id]) for thing in item.annotations))
         if self.task == SEMANTIC.name or item.declared not in (None, (height, width)):
             return self._of_maps(item, height, width)
         found, crowds, void = [], [], None

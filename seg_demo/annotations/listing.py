@@ -176,7 +176,8 @@ class Listing:
         name: short, fit for the name of a repository.
         root: folder to which names in messages are relative.
         items: the images with their truth.
-        classes: class names as listed, or None if only the masks can tell.
+        classes: class names as listed, or None if only the masks can tell. Of annotations those alone that have some, for nothing else can be learnt.
+        listed: those and the ones without any annotation, in their order, where there are such: another tool's list stays whole.
         faults: what is wrong with the listing itself.
         notes: what was assumed.
         per_pixel: annotations give a class per pixel, not separate objects.
@@ -187,6 +188,7 @@ class Listing:
     root: Path
     items: list[Item] = field(default_factory=list)
     classes: ClassList | None = None
+    listed: tuple[str, ...] = ()
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     per_pixel: bool = False

@@ -469,6 +469,7 @@ def _list(kind: str, reading: Reading, places: Places, listing: Listing, files: 
     listing.notes.append(Message("annotations.understood", format=kind, file=file, pictures=len(reading.pictures), objects=sum(used.values()), classes=len(classes), names=shown))
     empty = [name for name in listed or () if name not in used and not is_no_class(name)]
     if empty:
+        listing.listed = ("background", *(name for name in listed if not is_no_class(name)))
         listing.notes.append(Message("coco.empty_categories", names=", ".join(empty[:_SHOWN]) + (f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else "")))
     listing.notes += [Message(f"dropped.{what}", count=count) for what, count in reading.dropped.items() if count]
     if listing.items and not any(item.annotations for item in listing.items):

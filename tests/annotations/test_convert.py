@@ -170,6 +170,31 @@ def test_options_may_come_before_what_is_converted(coco: Path, tmp_path: Path, c
     assert ended.value.code == 0 and "--no-images" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("to", ["coco", "yolo", "voc", "cvat", "labelme", "labelstudio"])
+def test_a_class_that_no_object_has_keeps_its_place(to: str, tmp_path: Path) -> None:
+    """Of data whose parts are converted one by one each lacks other classes, and the numbers shall mean the same."""
+    source = tmp_path / "source"
+    source.mkdir()
+    Image.new("RGB", (50, 40)).save(source / "a.png")
+    marks = [(7, [5, 5, 15, 5, 15, 15, 5, 15]), (2, [20, 20, 40, 20, 40, 30, 20, 30])]
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 50, "height": 40}],
+        "categories": [{"id": identity, "name": name} for identity, name in ((1, "before"), (2, "used"), (5, "between"), (7, "also"), (90, "behind"))],
+        "annotations": [
+            {"id": number, "image_id": 1, "category_id": category, "iscrowd": 0, "segmentation": [ring], "bbox": [0, 0, 1, 1], "area": 1}
+            for number, (category, ring) in enumerate(marks, start=1)
+        ],
+    }
+    (source / "data.json").write_text(json.dumps(data))
+    assert convert(str(source), to, tmp_path / "there") == DONE and convert(str(tmp_path / "there"), "coco", tmp_path / "back") == DONE
+    back = COCO(next((tmp_path / "back").rglob("*.json")))
+    assert [category["name"] for category in back.loadCats(back.getCatIds())] == ["before", "used", "between", "also", "behind"]
+    areas = {back.cats[mark["category_id"]]["name"]: int(back.annToMask(mark).sum()) for mark in back.anns.values()}
+    assert areas == {"also": 100, "used": 200}
+    if to == "yolo":  # or its own program would look where it was started (findings/ultralytics_path_of_here.sh)
+        assert not any(line.startswith("path:") for line in (tmp_path / "there" / "data.yaml").read_text().splitlines())
+
+
 def test_corners_go_into_cvat_as_they_were_drawn(tmp_path: Path) -> None:
     polygons = {"drawn": [[3.25, 2.125, 20, 4, 17.0625, 15, 5, 12.5]], "parts": [[1, 1, 5, 1, 5, 5], [8, 8, 14, 8, 14, 14]], "outside": [[-3, 5, 9, 5, 9, 12]]}
     (tmp_path / "data").mkdir()

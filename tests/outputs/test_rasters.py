@@ -598,6 +598,7 @@ def giga(path: str, out: str) -> None:
     seen, end = [kilobytes(os.getpid())], threading.Event()
     looking = threading.Thread(target=look)
     network = replace(small_unet(1024), module=Count(4))
+    sandbox.map_large_blocks()  # as the command's processes do
     looking.start()
     try:
         with opened(Path(path)) as some:
