@@ -238,7 +238,7 @@ class Yolo(Format):
         return "".join(lines).encode("ascii")
 
     def _yaml(self, folders: dict[str, str]) -> bytes:
-        lines = ["path: ."] + [f"{key}: {folder}" for key, folder in folders.items()] + ["names:"]
+        lines = [f"{key}: {folder}" for key, folder in folders.items()] + ["names:"]
         lines += [f"  {number}: {json.dumps(self.labels.names[label])}" for number, label in enumerate(classes_of(self.labels))]
         return ("\n".join(lines) + "\n").encode("ascii")
 
