@@ -152,6 +152,12 @@ def _whole_ade20k(root: Path) -> Listing | None:
         split = next((SPLITS[part.lower()] for part in mask.relative_to(root).parts[:-1] if part.lower() in SPLITS), None)
         listing.items.append(Item(name, image, mask, mask, split=split, decode=ade20k_classes))
         _read_names(mask.with_name(f"{stem}.json"), names, listing)
+    known = set(masks)
+    for folder in sorted({mask.parent for mask in masks}):
+        for image in sorted(each for each in folder.glob("ADE_*.jp*g") if _ADE.match(each.stem) and each.with_name(each.stem + _SEG) not in known):
+            what = Message("findings.has_no_mask_beside")
+            remedy = Message("findings.add_mask_to_folder_or_remove_image", stem=(image.stem + _SEG).removesuffix(".png"), folders=f"{folder.name}/")
+            listing.faults.append(Fault("missing mask", relative(image, root), what, remedy, item=relative(image.with_suffix(""), root)))
     listing.classes = ClassList(tuple(names.values()), tuple(names), (None,) * len(names), "*.json")
     listing.settle_test_split()
     return listing

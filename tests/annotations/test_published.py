@@ -165,6 +165,10 @@ def test_ade20k_as_it_is_downloaded(tmp_path: Path) -> None:
         assert sorted(as_objects(sample, dataset).instance_labels[1:].tolist()) == [1, 2, 2, 3]
     for phrase in (*dataset.notes, dataset.faults[0].what, dataset.faults[0].remedy):
         assert in_language(phrase, "zh") != phrase
+    next(tmp_path.rglob("*_00000002_seg.png")).unlink()
+    fault = next(fault for fault in look(tmp_path).faults if fault.severity == "fault")
+    assert (fault.kind, fault.item) == ("missing mask", "ADE20K_2021_17_01/images/ADE/training/urban/street/ADE_train_00000002")
+    assert fault.remedy == "add ADE_train_00000002_seg.png to street/, or remove the image"
 
 
 def test_names_alone_do_not_make_it_cityscapes(tmp_path: Path) -> None:
