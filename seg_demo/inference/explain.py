@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from seg_demo.core import TASKS, BadRequestError, Message, Segmentation, tight_box
+from seg_demo.core import TASKS, BadRequestError, Box, Message, Segmentation, tight_box
 
 if TYPE_CHECKING:
     from seg_demo.core import Report
@@ -28,8 +28,6 @@ ROOM = 0.75
 WIDTH, BLUR = 0.8, 2.0
 # An answer of less than this to the picture as it is leaves nothing to explain.
 LEAST = 0.02
-
-Frame = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Explanation:
 
     at: tuple[int, int]
     label: str
-    frame: Frame
+    frame: Box
     values: np.ndarray
     beyond: float | None
     score: float
@@ -126,7 +124,7 @@ def explain(
 def take_apart(
     run: Callable[[np.ndarray], Segmentation],
     image: np.ndarray,
-    window: Frame,
+    window: Box,
     thing: tuple[np.ndarray, int],
     at: tuple[int, int],
     report: Report | None = None,
@@ -206,7 +204,7 @@ def _answer(result: Segmentation, mask: np.ndarray, label_id: int) -> float:
     return best
 
 
-def _with_room(box: Frame, size: tuple[int, int]) -> Frame:
+def _with_room(box: Box, size: tuple[int, int]) -> Box:
     """A box and its surroundings within a picture of (height, width)."""
     room = max(2 * LEAST_STEP, round(ROOM * max(box[2] - box[0], box[3] - box[1])))
     return max(0, box[0] - room), max(0, box[1] - room), min(size[1], box[2] + room), min(size[0], box[3] + room)
@@ -231,7 +229,7 @@ def _mixed(image: np.ndarray, blurred: np.ndarray, part: np.ndarray) -> np.ndarr
     return (np.rint(mixed) if np.issubdtype(image.dtype, np.integer) else mixed).astype(image.dtype)
 
 
-def _tile_around(mask: np.ndarray, size: tuple[int, int]) -> Frame:
+def _tile_around(mask: np.ndarray, size: tuple[int, int]) -> Box:
     """(x0, y0, x1, y1) of a tile of (height, width) pixels, or of all there is, with the middle of a mask in its own."""
     box = tight_box(mask)
     starts = [

@@ -25,7 +25,7 @@ import torch
 from torchvision.ops import nms
 
 from seg_demo.core import (
-    INSTANCE, BadImageError, BadRequestError, LabelSet, Limit, Message, ModelSpec, PackedRuns, Prompt, Report, Segment, Segmentation, Task,
+    INSTANCE, BadImageError, BadRequestError, Box, LabelSet, Limit, Message, ModelSpec, PackedRuns, Prompt, Report, Segment, Segmentation, Task,
     encode_crop, paint, requests, tight_box,
 )
 from seg_demo.inference import engine
@@ -48,7 +48,6 @@ FEW_CELLS, SURROUNDINGS, LEAST_LOOK, CLOSE_LOOKS = 4, 8, 0.25, 2
 # A session that nobody has asked for so long is closed.
 SESSION_SECONDS = 900.0
 
-Frame = tuple[int, int, int, int]
 Previous = Segmentation | Segment | np.ndarray | Mapping[str, Any]
 
 
@@ -61,7 +60,7 @@ class Close:
         logits: of :class:`seg_demo.networks.promptable.Answer`.
     """
 
-    frame: Frame
+    frame: Box
     logits: Any
 
 
@@ -147,8 +146,8 @@ class Session:
         self.spec, self.pixels, self.notes, self._facts = spec, picture.pixels, picture.notes, picture.facts
         self._run, self._embedding = run, embedding
         self._seconds = {"embed": seconds}
-        self._last: OrderedDict[str, tuple[Frame | None, Any]] = OrderedDict()  # by the mask's counts: where it was found, and its logits
-        self._close: OrderedDict[Frame, Any] = OrderedDict()
+        self._last: OrderedDict[str, tuple[Box | None, Any]] = OrderedDict()  # by the mask's counts: where it was found, and its logits
+        self._close: OrderedDict[Box, Any] = OrderedDict()
         self._cell = run.network.cell(*self.size) if closer else 0.0
         self._lock, self._looking = threading.Lock(), threading.Lock()
         self.looks: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -327,7 +326,7 @@ class Session:
         with torch.inference_mode():
             return self._run.network.candidates(embedding, self.size, prompts, earlier)
 
-    def _made(self, prompt: Prompt) -> tuple[Frame | None, Any]:
+    def _made(self, prompt: Prompt) -> tuple[Box | None, Any]:
         """Where a prompt's earlier mask was found, None being in all of the picture, and its logits; None for both where that is not known any more."""
         counts = None if prompt.mask is None else prompt.mask.get("counts")
         with self._lock:
@@ -337,7 +336,7 @@ class Session:
             self._last.move_to_end(counts)
             return self._last[counts]
 
-    def _earlier(self, prompt: Prompt, frame: Frame | None) -> Any:
+    def _earlier(self, prompt: Prompt, frame: Box | None) -> Any:
         """What the network takes for a prompt's earlier mask in a part of the picture, None being all of it: its own logits where it
         made the mask there; else the mask, bool of the part's size; None without one."""
         where, logits = self._made(prompt)
@@ -376,7 +375,7 @@ class Session:
             return None
         return self._within(prompt, frame)
 
-    def _within(self, prompt: Prompt, frame: Frame) -> Answer | None:
+    def _within(self, prompt: Prompt, frame: Box) -> Answer | None:
         """The answer of a part of the picture; None where there is nothing, or the object goes on beyond the part."""
         x0, y0, x1, y1 = frame
         points = tuple((x - x0, y - y0) for x, y in prompt.points)
@@ -391,7 +390,7 @@ class Session:
         cut = (left == 0 < x0, top == 0 < y0, right == x1 - x0 and x1 < self.size[1], bottom == y1 - y0 and y1 < self.size[0])
         return None if any(cut) else replace(found, mask=replace(found.mask, corner=(x0, y0)), logits=Close(frame, found.logits))
 
-    def _frame_for(self, region: Frame) -> Frame | None:
+    def _frame_for(self, region: Box) -> Box | None:
         """The part of the picture in which a region is looked at closely: one that has been looked at, or a square around it; None where
         that would be most of the picture."""
         (height, width), longest = self.size, max(region[2] - region[0], region[3] - region[1])
@@ -408,7 +407,7 @@ class Session:
         y0, y1 = _around(region[1], region[3], side, height)
         return x0, y0, x1, y1
 
-    def _looked_at(self, frame: Frame) -> Any:
+    def _looked_at(self, frame: Box) -> Any:
         """The embedding of a part of the picture, which is kept for its neighbourhood."""
         # One visitor's clicks come one after the other; a second one on the same place does not look again.
         with self._looking:

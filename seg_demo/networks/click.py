@@ -25,13 +25,13 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from seg_demo.core import BadCheckpointError, EncoderOnlyError, LabelSet, Prompt, Task, tight_box
+from seg_demo.core import BadCheckpointError, Box, EncoderOnlyError, LabelSet, Prompt, Task, tight_box
 from seg_demo.masks.instances import Corrected, Resized
 from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
-from seg_demo.networks.click_net import ENCODERS, RADIUS, ClickNet, EncodedClickNet, Frame, cut, draw_clicks, guided, placed, spread, stretched
+from seg_demo.networks.click_net import ENCODERS, RADIUS, ClickNet, EncodedClickNet, cut, draw_clicks, guided, placed, spread, stretched
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, clicks_of, in_turn, next_click, spoiled
 from seg_demo.networks.weights import fitting, read_weights, stored_names
@@ -64,7 +64,7 @@ IN_TURN = 20
 FINER = 2.0
 
 # The probability that pixels are of the object, within a frame as seen at a size (rows, columns): float32.
-Chance = Callable[[Frame, tuple[int, int]], Tensor]
+Chance = Callable[[Box, tuple[int, int]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class View:
         picture: float32 (3, h, w) in [0, 1], what it saw; None where it has not looked.
     """
 
-    frame: Frame
+    frame: Box
     logits: Tensor
     picture: Tensor | None = None
 
@@ -89,7 +89,7 @@ class View:
         whole = int(inside.sum()) + float(chance[~inside].sum())
         return float(chance[inside].sum()) / whole if whole else 0.0
 
-    def box(self) -> Frame | None:
+    def box(self) -> Box | None:
         """The smallest box in pixels of the upload around the mask; None without a pixel."""
         return _boxed(self.logits > 0, self.frame)
 
@@ -99,7 +99,7 @@ class View:
         sides = ((x0 > 0, inside[:, 0]), (y0 > 0, inside[0]), (x1 < size[1], inside[:, -1]), (y1 < size[0], inside[-1]))
         return any(beyond and bool(line.any()) for beyond, line in sides)
 
-    def chance(self, frame: Frame, size: tuple[int, int]) -> Tensor:
+    def chance(self, frame: Box, size: tuple[int, int]) -> Tensor:
         """The probability within another frame, 0 beyond this one: float32 of a size."""
         return placed(self.logits.sigmoid(), self.frame, frame, size)
 
@@ -289,7 +289,7 @@ class Click(PromptNetwork, family="click"):
         drawn = earlier if isinstance(earlier, np.ndarray) else None
         return self._corrected(levels, view, prompt, size, before, drawn)
 
-    def _look(self, levels: list[Tensor], frame: Frame, prompt: Prompt, before: Chance | None, share: float = 1.0) -> View:
+    def _look(self, levels: list[Tensor], frame: Box, prompt: Prompt, before: Chance | None, share: float = 1.0) -> View:
         """What the network says of a frame, seen at a share of the size that it takes."""
         side = round(share * self.side)
         factor = min(side / _longest(frame), MOST_ENLARGED)
@@ -527,7 +527,7 @@ def _recoloured(picture: Tensor) -> Tensor:
     return (picture * gain + 0.1 * (2 * _random() - 1)).clamp(0, 1)
 
 
-def _practice_frame(mask: np.ndarray) -> Frame:
+def _practice_frame(mask: np.ndarray) -> Box:
     """A frame around an object, from close to far, within the picture; now and then one that shows a part of it alone, so that it is learnt
     that a thing may go on beyond the frame."""
     x0, y0, x1, y1 = tight_box(mask)
@@ -545,7 +545,7 @@ def _practice_frame(mask: np.ndarray) -> Frame:
     return int(left), int(top), int(math.ceil(left + side)), int(math.ceil(top + side))
 
 
-def _seen(maps: Tensor, frame: Frame, side: int) -> Tensor:
+def _seen(maps: Tensor, frame: Box, side: int) -> Tensor:
     """A frame of maps (C, H, W) at the size of the network's."""
     x0, y0, x1, y1 = frame
     part = maps[None, :, y0:y1, x0:x1]
@@ -572,14 +572,14 @@ def _shown(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return stretched(_resized(pixels, size)[None].float() / 255)
 
 
-def _places(prompt: Prompt, frame: Frame, size: tuple[int, int]) -> list[tuple[float, float]]:
+def _places(prompt: Prompt, frame: Box, size: tuple[int, int]) -> list[tuple[float, float]]:
     """Where the clicks are in what the network sees of a frame at a size (rows, columns): (x, y), (0.5, 0.5) being the middle of its first pixel. A click
     is on a pixel, and is taken as in its middle, wherever in it the pointer was."""
     (x0, y0, x1, y1), (rows, columns) = frame, size
     return [((math.floor(x) + 0.5 - x0) * columns / (x1 - x0), (math.floor(y) + 0.5 - y0) * rows / (y1 - y0)) for x, y in prompt.points]
 
 
-def _part(levels: list[Tensor], frame: Frame, factor: float) -> tuple[Frame, Tensor]:
+def _part(levels: list[Tensor], frame: Box, factor: float) -> tuple[Box, Tensor]:
     """A frame's pixels from the smallest level that has enough of them, uint8 (h, w, 3), and the frame that these really show."""
     height, width = levels[0].shape[:2]
     depth = min(len(levels) - 1, max(0, int(math.log2(max(1.0, 1 / factor)))))
@@ -591,7 +591,7 @@ def _part(levels: list[Tensor], frame: Frame, factor: float) -> tuple[Frame, Ten
     return shown, levels[depth][top:bottom, left:right]
 
 
-def _windows(prompt: Prompt, size: tuple[int, int]) -> list[Frame]:
+def _windows(prompt: Prompt, size: tuple[int, int]) -> list[Box]:
     """Where to look if nothing is known of the object's size: the whole picture, and around a single click windows that are smaller and smaller."""
     height, width = size
     frames = [(0, 0, width, height)]
@@ -609,7 +609,7 @@ def _surest(views: Sequence[View], size: tuple[int, int]) -> View:
     return max([whole, *(view for view in near if view.box() is not None and not view.cut_off(size))], key=lambda view: view.score)
 
 
-def _boxed(mask: Tensor, frame: Frame) -> Frame | None:
+def _boxed(mask: Tensor, frame: Box) -> Box | None:
     """The smallest box in pixels of the upload around a mask bool (h, w) of a frame; None without a pixel."""
     found = tight_box(mask.numpy())
     if found is None:
@@ -622,7 +622,7 @@ def _boxed(mask: Tensor, frame: Frame) -> Frame | None:
     )  # fmt: skip
 
 
-def _around(view: View, prompt: Prompt) -> Frame | None:
+def _around(view: View, prompt: Prompt) -> Box | None:
     """The box of what was found under the clicks, in pixels of the upload; of everything where that is nothing."""
     inside = (view.logits > 0).numpy()
     pieces, count = ndimage.label(inside)
@@ -638,7 +638,7 @@ def _around(view: View, prompt: Prompt) -> Frame | None:
     return view.box() if count else None
 
 
-def _framed(region: Frame, prompt: Prompt, size: tuple[int, int]) -> Frame:
+def _framed(region: Box, prompt: Prompt, size: tuple[int, int]) -> Box:
     """The surroundings of a region and the clicks."""
     xs = [region[0], region[2], *(point[0] for point in prompt.points)]
     ys = [region[1], region[3], *(point[1] for point in prompt.points)]
@@ -689,12 +689,12 @@ def _unclicked(mask: Tensor, places: Sequence[tuple[float, float]], labels: Sequ
     return mask & ~torch.from_numpy(np.isin(pieces, [pieces[row, column] for column, row in clicked]))
 
 
-def _longest(frame: Frame) -> int:
+def _longest(frame: Box) -> int:
     """The longer side of a frame in pixels."""
     return max(frame[2] - frame[0], frame[3] - frame[1])
 
 
-def _clipped(frame: Sequence[float], size: tuple[int, int]) -> Frame:
+def _clipped(frame: Sequence[float], size: tuple[int, int]) -> Box:
     """A frame of whole pixels within the picture, with one pixel at least."""
     left, top = min(max(0, math.floor(frame[0])), size[1] - 1), min(max(0, math.floor(frame[1])), size[0] - 1)
     return left, top, min(size[1], max(left + 1, math.ceil(frame[2]))), min(size[0], max(top + 1, math.ceil(frame[3])))

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from seg_demo.core import Box
 
 # timm's encoders that EncodedClickNet takes: EfficientNet-Lite (Tan and Le 2019, without squeeze and excitation), whose weights are Apache-2.0.
 ENCODERS = tuple(f"tf_efficientnet_lite{size}" for size in range(5))
@@ -31,9 +34,6 @@ NEAR, FLAT = 2, 1e-3
 SAYS, REACHES, EDGE = 3.0, 0.15, 20.0
 # What is dim is seen better where brightness is spread over this share of the range, by at most this gain.
 CONTRAST, MOST_GAIN = 0.75, 4.0
-
-
-Frame = tuple[int, int, int, int]
 
 
 class Unit(nn.Sequential):
@@ -317,7 +317,7 @@ def spread(picture: Tensor, places: Sequence[tuple[float, float]], labels: Seque
     return F.interpolate(torch.from_numpy(found.astype(np.float32))[None, None], scale_factor=step, mode="bilinear")[0, 0, :rows, :columns]
 
 
-def cut(mask: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
+def cut(mask: Tensor, frame: Box, size: tuple[int, int]) -> Tensor:
     """A frame of a mask as shares in [0, 1].
 
     Args:
@@ -335,7 +335,7 @@ def cut(mask: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
     return F.interpolate(part[::step, ::step][None, None].float(), size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
 
 
-def placed(values: Tensor, source: Frame, frame: Frame, size: tuple[int, int]) -> Tensor:
+def placed(values: Tensor, source: Box, frame: Box, size: tuple[int, int]) -> Tensor:
     """Values of one frame as another one sees them, 0 beyond.
 
     Args:
