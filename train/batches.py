@@ -130,7 +130,8 @@ class CropDataset(TorchDataset):
             level: of :func:`augment`.
             size: side of the crops in pixels.
             seed: decides the crops.
-            seen: resizes a sample as the network sees a picture of its size, before it is varied; None leaves it.
+            seen: makes a sample of the data as the network sees a picture of its size, before it is varied; None where ``read`` and
+                ``cached`` give it so.
             replay: gives the samples of indices beyond the data's own.
         """
         self.read, self.cached, self.level, self.size, self.seed = read, cached, level, size, seed
@@ -139,19 +140,18 @@ class CropDataset(TorchDataset):
     def __getitem__(self, key: Key) -> Crop:
         epoch, index = key
         sample = self.sample(key)
-        if self.seen is not None:
-            sample = self.seen(sample)
         crop_seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1, np.uint64)[0] >> 1)
         image, labels, instances = augment(sample, self.level, self.size, crop_seed)
         return Crop(image, labels, instances, sample.instance_labels, sample.name)
 
     def sample(self, key: Key) -> Sample:
-        """The sample that a key stands for, before it is varied."""
+        """The sample that a key stands for, as the network sees it, before it is varied."""
         epoch, index = key
         if self.replay is not None and index >= self.replay.own:
             return self.replay.sample(epoch, index)
         sample = self.cached.get(index)
-        return self.read(index) if sample is None else sample
+        sample = self.read(index) if sample is None else sample
+        return sample if self.seen is None else self.seen(sample)
 
 
 def memory_budget(share: float = 0.3) -> int:
@@ -254,6 +254,7 @@ class Replay:
         dataset: whose label ids are wanted.
         task: ``semantic`` or ``instance``.
         base: what the run starts from.
+        seen: makes a sample as the network sees it; None leaves it.
         drawn: those that were needed already, by their number.
     """
 
@@ -263,6 +264,7 @@ class Replay:
     dataset: Dataset
     task: str
     base: ModelSpec | None
+    seen: Callable[[Sample], Sample] | None = None
     drawn: dict[int, Sample] = field(default_factory=dict)
 
     def sample(self, epoch: int, index: int) -> Sample:
@@ -271,7 +273,8 @@ class Replay:
         if number not in self.drawn:
             # Even seeds are for training: none of these is a validation image of the built-in data.
             sample = render(2 * self.seed, number, CELLS_SIZE, training=True)
-            self.drawn[number] = translated(sample, self.dataset, self.task, self.base)
+            sample = translated(sample, self.dataset, self.task, self.base)
+            self.drawn[number] = sample if self.seen is None else self.seen(sample)
         return self.drawn[number]
 
 
@@ -301,7 +304,7 @@ def translated(sample: Sample, dataset: Dataset, task: str, base: ModelSpec | No
 class AsSeen:
     """Brightens and resizes a sample as the checkpoint does an upload, its masks by nearest neighbour.
 
-    A sample that is like that already stays as it is, so that it may be done twice.
+    To be done once: what noise, or the blocks of a JPEG, kept from being brightened has less of them once it is smaller.
     """
 
     def __init__(self, checkpoint: Network) -> None:

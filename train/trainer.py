@@ -285,7 +285,8 @@ class Trainer:
         prepared = self.prepared
         seen = AsSeen(self.checkpoint)
         read = functools.partial(read_item, prepared.dataset, prepared.train, prepared.task)
-        if prepared.dataset.source not in BUILT_IN:
+        rendered = prepared.dataset.source in BUILT_IN
+        if not rendered:
             # Photographs are kept at the network's size; what is rendered is small, and its workers know no torch.
             read = functools.partial(read_as_seen, read, seen)
         quiet = self.config.json or not self.main
@@ -293,8 +294,8 @@ class Trainer:
         replay = None
         if prepared.replay:
             of = (prepared.dataset, prepared.task, prepared.start.base)
-            replay = Replay(len(prepared.train), prepared.replay, self.config.seed, *of)
-        return CropDataset(read, cached, prepared.augment, prepared.crop, self.config.seed, seen, replay)
+            replay = Replay(len(prepared.train), prepared.replay, self.config.seed, *of, seen)
+        return CropDataset(read, cached, prepared.augment, prepared.crop, self.config.seed, seen if rendered else None, replay)
 
 
 def save_best(checkpoint: Network, folder: Path, half: bool) -> None:

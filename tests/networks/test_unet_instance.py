@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from seg_demo.networks.unet_instance import DARK, ENLARGED, SMALL, SMALL_OF, Ins
 from synthetic.cells import Sample
 from synthetic.nuclei import render
 from tests.networks.contract import LABELS, NetworkContract, image_of  # noqa: F401
+from train import trainer
 from train.batches import AsSeen
 
 CELLS = LabelSet.from_names(("background", "cell"), 0)
@@ -302,7 +304,23 @@ def test_all_of_a_dark_picture_is_brightened_alike_in_tiles_and_when_it_is_expla
     model._run.looking(1, second=False)(picture, "whole", False, None, made.task, {})
     assert torch.equal(batches[0], made.preprocess(shown)) and torch.equal(batches[1], made.preprocess(picture)), "an explanation shows what has been brightened"
     seen = AsSeen(made)(Sample(picture, np.zeros((200, 300), np.uint8)))
-    assert np.array_equal(seen.image, made.pixels_as_seen(shown)) and AsSeen(made)(seen) is seen, "training sees what predictions do"
+    assert np.array_equal(seen.image, made.pixels_as_seen(shown)), "training sees what predictions do"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_training_brightens_a_picture_once(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JPEG's blocks keep it from being brightened; made smaller, it has none."""
+    Image.fromarray(dim(512, 512, light=20.0)).save(file := io.BytesIO(), "JPEG", quality=30)
+    picture, made = np.asarray(Image.open(file)), network(longest_side=256)
+    smaller = made.pixels_as_seen(picture)
+    assert made.exposed(picture) is picture and made.exposed(smaller) is not smaller
+    monkeypatch.setattr(trainer, "read_item", lambda *_: Sample(picture, np.zeros((512, 512), np.uint8)))
+    monkeypatch.setattr(trainer, "memory_budget", lambda: kept << 30)
+    data = SimpleNamespace(source="folder")
+    prepared = SimpleNamespace(dataset=data, train=[None], task="instance", replay=0, augment="none", crop=256)
+    crops = trainer.Trainer._crops(SimpleNamespace(checkpoint=made, prepared=prepared, config=SimpleNamespace(json=True, seed=0), main=True))
+    assert len(crops.cached) == kept
+    assert np.array_equal(np.rint(crops[0, 0].image.permute(1, 2, 0).numpy() * 255).astype(np.uint8), smaller), "as it is predicted on"
 
 
 def test_objects_across_the_borders_of_tiles_are_found_once_and_whole() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,15 @@ def test_crops_depend_on_key_and_seed_alone(tmp_path):
     assert len({made[epoch, index].name for epoch in range(2) for index in (3, 4)}) == 4, "another picture each time"
     assert not other[0, 3].image.equal(made[0, 3].image)
     assert all(made[0, index].name.startswith("images/") for index in range(3))
+
+
+def test_replayed_images_are_made_as_the_network_sees_them_once(tmp_path):
+    dataset = opened(tmp_path, "background\ncell\n")
+    plain = Replay(3, 2, 0, dataset, "semantic", None).sample(0, 3)
+    replay = Replay(3, 2, 0, dataset, "semantic", None, lambda sample: replace(sample, image=sample.image // 2))
+    crops = CropDataset(lambda index: None, {}, "none", 32, 0, replay=replay)
+    for _ in range(2):
+        assert np.array_equal(crops.sample((0, 3)).image, plain.image // 2)
 
 
 def test_progress_is_written_whole_and_not_too_often(tmp_path):
