@@ -18,7 +18,7 @@ import gc
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -49,18 +49,19 @@ SUFFIXES = frozenset({".json", ".xml", ".geojson", ".txt", ".yaml", ".yml", ".ro
 ONE = frozenset({".json", ".xml", ".geojson", ".txt", ".roi", ".zip"})
 
 
-def pictures_of(source: str) -> Drawn | Read:
+def pictures_of(source: str, fits: Callable[[Sequence[str]], bool] = bool) -> Drawn | Read:
     """What lies at a source.
 
     Args:
         source: as :func:`seg_demo.annotations.dataset.open_annotated` takes it.
+        fits: as for :class:`Drawn`.
 
     Raises:
         DataError: there is nothing, or it cannot be understood.
     """
     listing = list_source(source)
     drawn = bool(listing.items) and listing.things is None and all(item.annotations is not None for item in listing.items)
-    return Drawn(listing) if drawn else Read(source)
+    return Drawn(listing, fits=fits) if drawn else Read(source)
 
 
 def _file_of(item: Item) -> str:
@@ -109,16 +110,18 @@ class Drawn:
     Args:
         listing: of such items.
         lenient: marks that cannot be drawn are left out of their pictures, instead of the pictures.
+        fits: whether the whole list of classes can be had where the pictures go; otherwise those alone that some mark has.
     """
 
-    def __init__(self, listing: Listing, lenient: bool = False) -> None:
+    def __init__(self, listing: Listing, lenient: bool = False, fits: Callable[[Sequence[str]], bool] = bool) -> None:
         self._lenient = lenient
-        names = listing.listed or listing.classes.names
+        whole = bool(listing.listed) and fits(listing.listed)
+        names = listing.listed if whole else listing.classes.names
         self.items = listing.items
-        self.notes = [note for note in listing.notes if note.key != "coco.empty_categories"]  # which is said where they are learnt from
+        self.notes = [note for note in listing.notes if not (whole and note.key == "coco.empty_categories")]
         self.task = SEMANTIC.name if listing.per_pixel else INSTANCE.name
         self.labels = LabelSet.from_names(names, 0)
-        self._numbers = [names.index(name) for name in listing.classes.names] if listing.listed else None
+        self._numbers = [names.index(name) for name in listing.classes.names] if whole else None
         bad = {fault.item for fault in listing.faults if fault.severity == "fault" and fault.item is not None}
         self.failed = [(fault.file, fault.what) for fault in listing.faults if fault.severity == "fault"]
         self.items = [item for item in self.items if item.name not in bad]
@@ -292,7 +295,7 @@ def is_annotations(path: Path) -> bool:
     return path.suffix.lower() in ONE
 
 
-def found_on(path: Path, image: Path, size: tuple[int, int]) -> tuple[Annotated, tuple[Message, ...]]:
+def found_on(path: Path, image: Path, size: tuple[int, int], fits: Callable[[Sequence[str]], bool] = bool) -> tuple[Annotated, tuple[Message, ...]]:
     """What a file of annotations says about one picture that lies elsewhere; marks that cannot be read are left out.
 
     The picture is told by its name; a file that is about one picture is about this one, whatever it calls it.
@@ -301,6 +304,7 @@ def found_on(path: Path, image: Path, size: tuple[int, int]) -> tuple[Annotated,
         path: of a tool's file, of COCO's JSON, of a text file of YOLO's, or of a zip of such.
         image: the picture.
         size: (height, width) of the upright picture.
+        fits: as for :class:`Drawn`.
 
     Returns:
         The picture with its objects, and what is to know about how the file was read.
@@ -315,7 +319,7 @@ def found_on(path: Path, image: Path, size: tuple[int, int]) -> tuple[Annotated,
         notes = [note for note in listing.notes if note.key.startswith(("annotations.", "dropped.", "coco.crowds", "coco.class_per"))]
         item = listing.items[0]
         bad = [fault for fault in listing.faults if fault.severity == "fault" and fault.item == item.name]
-        pictures = Drawn(dataclasses.replace(listing, faults=[]), lenient=True)
+        pictures = Drawn(dataclasses.replace(listing, faults=[]), lenient=True, fits=fits)
         try:
             one = pictures.annotated(dataclasses.replace(item, declared=item.declared or size))
         except BadAnnotation as problem:

@@ -105,6 +105,22 @@ def test_files_beside_their_pictures_need_no_zip(tmp_path: Path) -> None:
     assert found.count == 1 and [sample.name for sample in found.dataset.samples()] == ["cells"]
 
 
+@pytest.mark.parametrize(("listed", "kept"), [([f"class {number}" for number in range(20)], 21), ([f"class {number}" for number in range(300)], 3), (["", *"abcde", "f" * 200], 3)])
+def test_of_a_list_of_classes_that_no_dataset_can_have_those_that_are_there_come(listed: list[str], kept: int, tmp_path: Path) -> None:
+    picture, used = save_picture(tmp_path / "a.png"), (listed[3], listed[5])
+    marks = [(4, [5, 5, 15, 5, 15, 15, 5, 15]), (6, [20, 20, 40, 20, 40, 30, 20, 30])]
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 60, "height": 40}], "categories": [{"id": number, "name": name} for number, name in enumerate(listed, start=1)],
+        "annotations": [{"id": number, "image_id": 1, "category_id": number, "iscrowd": 0, "segmentation": [ring], "bbox": [0, 0, 1, 1], "area": 1} for number, ring in marks],
+    }  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    found = bring(Store(tmp_path / "store"), [tmp_path / "a.json", picture])
+    names = found.dataset.labels.names
+    assert found.count == 1 and len(names) == kept and {name for name, _ in content(found.dataset)["a"][1]} == set(used)
+    described = editor.described_by(Upload(tmp_path / "a.json", "a"), Upload(picture, "a"))
+    assert correct_tab.labels_for("", None, "instance", described).names == names
+
+
 # Where a tool says something about the second picture.
 SAID = {
     "coco": "*.json", "yolo": "labels/p1.txt", "labelme": "p1.json", "labelstudio": "tasks.json", "cvat": "annotations.xml", "qupath": "p1.geojson", "imagej": "p1_rois.zip",
