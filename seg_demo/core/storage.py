@@ -298,7 +298,8 @@ def storage_errors(path: Path, *, public: bool = False) -> Iterator[None]:
 # File descriptors of the locks that this process has open. A lock is of the open file, which a forked process has, too: it would be held until that
 # one ends as well.
 _open_locks: dict[object, int] = {}
-_opening = threading.Lock()
+# Held while one of them is opened or closed, when no process may be forked; by one that collects garbage meanwhile, too.
+_opening = threading.RLock()
 
 
 def _forget_locks() -> None:
@@ -345,8 +346,9 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[b
             got = None
         yield got
     finally:
-        if _open_locks.pop(mine, None) is not None:
-            os.close(handle)
+        with _opening:
+            if _open_locks.pop(mine, None) is not None:
+                os.close(handle)
 
 
 def abandoned(folder: Path) -> bool:

@@ -5,10 +5,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from seg_demo.core import storage
 from seg_demo.core.errors import StorageError
 from seg_demo.core.storage import LOCKS, Disk, abandoned, locked, recover_folder, save_folder, write_atomically
 from tests.control_disk import ControlDisk, Killed, steps_of
@@ -90,3 +92,41 @@ def test_a_forked_process_keeps_no_lock(tmp_path, shared):
         ours.close()
         theirs.close()
         os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(not (LOCKS and hasattr(os, "fork")), reason="this system has no locks, or no forks")
+def test_no_process_is_forked_between_a_lock_and_its_end(tmp_path, monkeypatch):
+    """It would have the file open and not know it."""
+    ours, theirs = socket.socketpair()
+    children, begun = [], threading.Event()
+
+    def fork():
+        begun.set()
+        child = os.fork()
+        if not child:
+            try:
+                ours.close()
+                theirs.recv(1)
+            finally:
+                os._exit(0)
+        children.append(child)
+
+    forking = threading.Thread(target=fork)
+
+    def close(handle, close=os.close):
+        if not begun.is_set():
+            forking.start()
+            forking.join(0.3)
+        close(handle)
+
+    monkeypatch.setattr(storage.os, "close", close)
+    try:
+        with locked(tmp_path):
+            pass
+        forking.join()
+        assert children and abandoned(tmp_path)
+    finally:
+        ours.close()
+        theirs.close()
+        for child in children:
+            os.waitpid(child, 0)
