@@ -512,11 +512,18 @@ def convert(source: str, to: str, out: Path, images: bool = True) -> int:
     Raises:
         SegDemoError: nothing could be read, or nothing be written; the message says what.
     """
+
+    def held(names: Sequence[str]) -> bool:
+        try:
+            return bool(TARGETS[to](LabelSet.from_names(names, 0)))
+        except (BadRequestError, ValueError):
+            return False
+
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise BadRequestError("convert.out_not_empty", out=out)
         with _uncollected():
-            pictures = pictures_of(source)
+            pictures = pictures_of(source, held)
         form = TARGETS[to](pictures.labels)
         if to == CocoPanoptic.name and not TASKS[pictures.task].stuff:
             raise BadRequestError("exports.other_task", format=to, task=pictures.task, tasks=PANOPTIC.name)

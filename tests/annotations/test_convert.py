@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -193,6 +194,17 @@ def test_a_class_that_no_object_has_keeps_its_place(to: str, tmp_path: Path) -> 
     assert areas == {"also": 100, "used": 200}
     if to == "yolo":  # or its own program would look where it was started (findings/ultralytics_path_of_here.sh)
         assert not any(line.startswith("path:") for line in (tmp_path / "there" / "data.yaml").read_text().splitlines())
+
+
+def test_of_more_classes_than_a_tool_can_have_those_that_are_there_come(coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = Path(shutil.copytree(coco, tmp_path / "source"))
+    path = next(source.rglob("*.json"))
+    data = json.loads(path.read_text())
+    data["categories"] += [{"id": number, "name": f"other {number}"} for number in range(1000, 1300)]
+    path.write_text(json.dumps(data))
+    assert convert(str(source), "voc", tmp_path / "voc") == DONE and "Categories without any annotation are left out" in capsys.readouterr().out
+    assert convert(str(source), "coco", tmp_path / "coco") == DONE
+    assert len(json.loads(next((tmp_path / "coco").rglob("*.json")).read_text())["categories"]) > 300
 
 
 def test_corners_go_into_cvat_as_they_were_drawn(tmp_path: Path) -> None:
