@@ -49,7 +49,7 @@ SUFFIXES = frozenset({".json", ".xml", ".geojson", ".txt", ".yaml", ".yml", ".ro
 ONE = frozenset({".json", ".xml", ".geojson", ".txt", ".roi", ".zip"})
 
 
-def pictures_of(source: str, fits: Callable[[Sequence[str]], bool] = bool) -> Drawn | Read:
+def pictures_of(source: str, fits: Callable[[Sequence[str]], bool] | None = None) -> Drawn | Read:
     """What lies at a source.
 
     Args:
@@ -110,12 +110,13 @@ class Drawn:
     Args:
         listing: of such items.
         lenient: marks that cannot be drawn are left out of their pictures, instead of the pictures.
-        fits: whether the whole list of classes can be had where the pictures go; otherwise those alone that some mark has.
+        fits: whether the whole list of classes can be had where the pictures go. Otherwise, or without it, there are those alone that some mark has:
+            a data set with one that never occurs cannot be learnt from.
     """
 
-    def __init__(self, listing: Listing, lenient: bool = False, fits: Callable[[Sequence[str]], bool] = bool) -> None:
+    def __init__(self, listing: Listing, lenient: bool = False, fits: Callable[[Sequence[str]], bool] | None = None) -> None:
         self._lenient = lenient
-        whole = bool(listing.listed) and fits(listing.listed)
+        whole = bool(listing.listed) and fits is not None and fits(listing.listed)
         names = listing.listed if whole else listing.classes.names
         self.items = listing.items
         self.notes = [note for note in listing.notes if not (whole and note.key == "coco.empty_categories")]
@@ -295,7 +296,7 @@ def is_annotations(path: Path) -> bool:
     return path.suffix.lower() in ONE
 
 
-def found_on(path: Path, image: Path, size: tuple[int, int], fits: Callable[[Sequence[str]], bool] = bool) -> tuple[Annotated, tuple[Message, ...]]:
+def found_on(path: Path, image: Path, size: tuple[int, int]) -> tuple[Annotated, tuple[Message, ...]]:
     """What a file of annotations says about one picture that lies elsewhere; marks that cannot be read are left out.
 
     The picture is told by its name; a file that is about one picture is about this one, whatever it calls it.
@@ -304,7 +305,6 @@ def found_on(path: Path, image: Path, size: tuple[int, int], fits: Callable[[Seq
         path: of a tool's file, of COCO's JSON, of a text file of YOLO's, or of a zip of such.
         image: the picture.
         size: (height, width) of the upright picture.
-        fits: as for :class:`Drawn`.
 
     Returns:
         The picture with its objects, and what is to know about how the file was read.
@@ -319,7 +319,7 @@ def found_on(path: Path, image: Path, size: tuple[int, int], fits: Callable[[Seq
         notes = [note for note in listing.notes if note.key.startswith(("annotations.", "dropped.", "coco.crowds", "coco.class_per"))]
         item = listing.items[0]
         bad = [fault for fault in listing.faults if fault.severity == "fault" and fault.item == item.name]
-        pictures = Drawn(dataclasses.replace(listing, faults=[]), lenient=True, fits=fits)
+        pictures = Drawn(dataclasses.replace(listing, faults=[]), lenient=True)
         try:
             one = pictures.annotated(dataclasses.replace(item, declared=item.declared or size))
         except BadAnnotation as problem:

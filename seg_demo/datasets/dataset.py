@@ -525,14 +525,6 @@ def label_set(labels: LabelSet | Sequence[str]) -> LabelSet:
     return chosen
 
 
-def can_have(names: Sequence[str]) -> bool:
-    """Whether a dataset can store all classes of a list that begins with the background."""
-    try:
-        return bool(label_set(LabelSet.from_names(names, 0)))
-    except (DataError, ValueError):
-        return False
-
-
 def with_background(labels: LabelSet) -> LabelSet:
     """Classes as a dataset of objects can store them: as :func:`label_set` of their names, and which are things where that is known.
 

@@ -22,7 +22,7 @@ from seg_demo.core import (
     DISK, INSTANCE, SEMANTIC, TASKS, BadRequestError, DataError, LabelSet, Message, SegDemoError, StorageError, owner_of, storage,
 )
 from seg_demo.core.settings import settings
-from seg_demo.datasets.dataset import Dataset, can_have, header_files, is_stem, label_set, stem_of
+from seg_demo.datasets.dataset import Dataset, header_files, is_stem, label_set, stem_of
 from seg_demo.datasets.sample import Facts, annotated, split_maps
 from seg_demo.inputs.archives import unpack
 from seg_demo.outputs.batch import pack
@@ -246,7 +246,7 @@ def bring(store: Store, files: Sequence[Path], report: Callable[[int, int], None
         raise BadRequestError("batches.no_file")
     with tempfile.TemporaryDirectory(prefix="seg-demo-brought-") as name:
         folder, refused = Path(name), _gathered(files, Path(name))
-        pictures = pictures_of(str(folder), can_have)
+        pictures = pictures_of(str(folder))
         failed: list[tuple[str, Message | str]] = [*refused, *pictures.failed]
         if not pictures.items:
             where, why = failed[0] if failed else (files[0].name, Message("annotations.none_fits"))

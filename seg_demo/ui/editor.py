@@ -31,7 +31,7 @@ from PIL import Image
 
 from seg_demo.annotations.convert import SUFFIXES, found_on, is_annotations
 from seg_demo.core import IGNORE, TASKS, BadRequestError, DataError, LabelSet, Message, Options, in_language
-from seg_demo.datasets.dataset import Dataset, can_have, clean_names
+from seg_demo.datasets.dataset import Dataset, clean_names
 from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, THUMBNAIL_SIDE, Drawing, Facts, Sample, corrected, from_sample, truth
 from seg_demo.datasets.store import DRAWN, TOOLS, Store, bring, visitor_store, zip_for
 from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, only_uploaded, predictor, rendering
@@ -566,7 +566,7 @@ def described_by(file: Upload | None, upload: Upload | None) -> Described | None
     if file is None or upload is None or not is_annotations(file.path):
         return None
     with rendering():
-        return found_on(file.path, upload.path, read(upload.path).pixels.shape[:2], can_have)
+        return found_on(file.path, upload.path, read(upload.path).pixels.shape[:2])
 
 
 def again(dataset: Dataset, stem: str) -> Document:
