@@ -13,6 +13,7 @@ import io
 import mmap
 import os
 import stat
+import sys
 import threading
 import time
 import urllib.parse
@@ -512,7 +513,7 @@ class FreedMemory:
             give_back()
         with self._lock:
             waiting, self._last, self._waiting = self._waiting, time.monotonic(), True
-        if not waiting:
+        if not waiting and not sys.is_finalizing():  # when no thread begins any more, and start() would wait for it for ever
             try:
                 threading.Thread(target=self._wait, name="give-back", daemon=True).start()
             except RuntimeError:  # the system gives no more threads: the request is done all the same, and the next one tries again

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ from seg_demo.core.requests import Admission, Limiter, SingleFlight
 from seg_demo.inputs import images
 from seg_demo.inputs.images import LARGE_PIXELS, decode, is_large, pixels_of
 from tests.pictures import picture
+from tests.served import ROOT
 
 BUSY = Message.of("all are taken")
 
@@ -105,6 +108,23 @@ def test_memory_is_given_back_after_a_large_one_and_once_nobody_has_asked_for_a_
     with admission.slot():
         pass
     until(lambda: len(given) == 3)
+
+
+def test_a_request_that_the_interpreter_ends_itself_does_not_keep_it_from_ending():
+    code = """
+from seg_demo.core.requests import Admission
+from seg_demo.inputs.images import FreedMemory
+
+admission = Admission(1, 1, FreedMemory())
+
+def suspended():
+    with admission.slot():
+        yield
+
+request = suspended()
+next(request)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 
 
 def test_places_are_taken_in_the_order_of_coming():
