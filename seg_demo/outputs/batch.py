@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -28,7 +28,7 @@ from seg_demo.core import AUTO, DETAILS, TASKS, BadRequestError, LabelSet, Messa
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import PIECE_COLUMNS, cell, count, geojson
 from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, loss_sentences
-from seg_demo.outputs.measurements import Measurements, PixelSize
+from seg_demo.outputs.measurements import LENGTHS, UNITS, Measurements, PixelSize
 
 COCO, COUNTS, OBJECTS, PIECES, FAILED, NOTES, SHEET = (
     "coco.json", "counts.csv", "objects.csv", "pieces.csv", "failed.csv", "notes.csv", "contact_sheet.png",
@@ -69,7 +69,7 @@ class Summary:
             one was read) and :data:`SHEET`.
         images: how many there will be.
         labels: the classes; None where they are not known, then those that results name, ``background`` by its name.
-        pixel: size of a pixel; None takes what the files state, in the unit of the first one's, where that states any.
+        pixel: size of a pixel; None takes what the files state, in the unit of the first one that states any.
     """
 
     def __init__(self, folder: Path, images: int, labels: LabelSet | None, pixel: PixelSize | None) -> None:
@@ -110,7 +110,7 @@ class Summary:
         number = len(self._images) + 1
         self._images.append({"id": number, "file_name": name, "width": width, "height": height})
         stated = self._pixel if self._typed else PixelSize.stated(result.get("pixel_size"), result.get("unit"))
-        if len(self._images) == 1:
+        if self._pixel is None:
             self._pixel = stated
         self._pixels.append(None if self._pixel is None or stated is None else stated.within(self._pixel.unit))
         self._tasks.add(result["task"])
@@ -122,7 +122,7 @@ class Summary:
             self._names[segment["label_id"]] = segment["label"]
             self._write_annotation(number, segment)
         if TASKS[result["task"]].objects:
-            self._write_objects(name, result["segments"], *measured)
+            self._write_objects(name, result["segments"], *self._in_unit(stated, *measured))
         if pieces is not None:
             self._write_pieces(name, pieces)
         if TASKS[result["task"]].stuff:
@@ -147,7 +147,7 @@ class Summary:
 
     @property
     def pixel(self) -> PixelSize | None:
-        """What the tables' areas are in: as typed, or as the first image states it."""
+        """What the tables' areas are in: as typed, or as the first image states it that states any."""
         return self._pixel
 
     @property
@@ -249,26 +249,43 @@ class Summary:
             annotation["score"] = segment["score"]
         self._parts.write(json.dumps(annotation, allow_nan=False, separators=(",", ":")) + "\n")
 
-    def _write_objects(self, name: str, segments: Sequence[Mapping[str, Any]], columns: Sequence[str] = (), values: Sequence[Sequence[object]] = ()) -> None:
+    def _in_unit(self, own: PixelSize | None, columns: Sequence[str] = (), values: Sequence[Sequence[object]] = ()) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+        """Measurements with their lengths in the unit of the table."""
+        if own is None or self._pixel is None or own.unit == self._pixel.unit:
+            return columns, values
+        theirs = {f"{name}_{own.unit}": f"{name}_{self._pixel.unit}" for name in LENGTHS}
+        factor = UNITS[own.unit] / UNITS[self._pixel.unit]
+        scaled = [
+            [float(value) * factor if column in theirs and value not in (None, "") else value for column, value in zip(columns, row, strict=True)] for row in values
+        ]
+        return [theirs.get(column, column) for column in columns], scaled
+
+    def _write_objects(self, name: str, segments: Sequence[Mapping[str, Any]], columns: Sequence[str], values: Sequence[Sequence[object]]) -> None:
         unit, size = [] if self._pixel is None else [f"area_{self._pixel.unit}2"], self._pixels[-1]
         if self._objects is None:
             # Its area in units is there already.
-            self._columns = [column for column in columns if column not in unit]
+            self._columns = [*unit, *(column for column in columns if column not in unit)]
             self._objects = (self._folder / OBJECTS).open("w", encoding="utf-8", errors="replace", newline="")
-            csv.writer(self._objects).writerow([*_OBJECT_COLUMNS, *unit, *self._columns])
+            csv.writer(self._objects).writerow([*_OBJECT_COLUMNS, *self._columns])
+        elif unit and unit[0] not in self._columns:
+            self._columns = list(dict.fromkeys([*unit, *self._columns, *columns]))
+            self._objects = _widened(self._objects, [*_OBJECT_COLUMNS, *self._columns])
         writer = csv.writer(self._objects)
         for found, numbers in zip(segments, values or [()] * len(segments), strict=True):
             row = [name, found["id"], found["label_id"], found["label"], found["score"], found["area"], *found["bbox"]]
-            row += [] if self._pixel is None else [None if size is None else size.area(found["area"])]
-            of_column = dict(zip(columns, numbers, strict=False))
+            of_column = {**dict(zip(columns, numbers, strict=False)), **dict.fromkeys(unit, None if size is None else size.area(found["area"]))}
             row += [of_column.get(column) for column in self._columns]
             writer.writerow([cell(value) for value in row])
 
     def _write_pieces(self, name: str, pieces: Measurements) -> None:
+        columns = [*PIECE_COLUMNS, *pieces.columns(self._pixels[-1])]
         if self._pieces is None:
-            self._piece_columns = [*PIECE_COLUMNS, *pieces.columns(self._pixels[-1])]
+            self._piece_columns = columns
             self._pieces = (self._folder / PIECES).open("w", encoding="utf-8", errors="replace", newline="")
             csv.writer(self._pieces).writerow(["image", *self._piece_columns])
+        elif not set(columns) <= set(self._piece_columns):
+            self._piece_columns = list(dict.fromkeys([*self._piece_columns, *columns]))
+            self._pieces = _widened(self._pieces, ["image", *self._piece_columns])
         writer = csv.writer(self._pieces)
         for row in pieces.rows(self._pixels[-1]):
             writer.writerow([cell(value) for value in (name, *(row.get(column) for column in self._piece_columns))])
@@ -382,6 +399,19 @@ def pack(folder: Path, target: Path) -> Path:
             archive.write(path, path.relative_to(folder), compress_type=method)
             path.unlink()
     return target
+
+
+def _widened(file: TextIO, columns: Sequence[str]) -> TextIO:
+    """A table that is being written with more columns, empty in the rows so far: the first picture that states the size of its pixels need not come first."""
+    file.close()
+    path = Path(file.name)
+    part = path.with_name(f"{path.name}.part")
+    with path.open(encoding="utf-8", newline="") as before, part.open("w", encoding="utf-8", newline="") as after:
+        writer = csv.DictWriter(after, columns, restval="")
+        writer.writeheader()
+        writer.writerows(csv.DictReader(before))
+    part.replace(path)
+    return path.open("a", encoding="utf-8", errors="replace", newline="")
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -28,6 +28,8 @@ _STATED = {
     "picometer": ("nm", 1e-3), "angstrom": ("nm", 0.1), "centimeter": ("mm", 10.0), "kilometer": ("m", 1e3), "inch": ("mm", 25.4),
     "foot": ("m", 0.3048), "US survey foot": ("m", 1200 / 3937), **{name: (unit, 1.0) for unit, name in UNIT_NAMES.items()},
 }  # fmt: skip
+# Of the columns, those that are lengths: in units each has its unit behind its name.
+LENGTHS = ("perimeter", "equivalent_diameter", "major_axis", "minor_axis", "centroid_x", "centroid_y")
 _TYPED = {**{unit: unit for unit in UNITS}, "µm": "um", "μm": "um"}
 
 

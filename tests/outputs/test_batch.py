@@ -22,7 +22,7 @@ from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic
 from seg_demo.inputs.archives import apart
 from seg_demo.outputs import batch
 from seg_demo.outputs.batch import pack
-from seg_demo.outputs.export import count
+from seg_demo.outputs.export import count, measured_columns
 from seg_demo.outputs.measurements import PixelSize, measure
 from seg_demo.ui import batch_tab
 from seg_demo.ui.batch_tab import Picked, gather, segment_all
@@ -77,6 +77,29 @@ def test_counts_and_areas_equal_the_masks(tmp_path, unit):
             assert float(row["mean_area_pixels"]) == pytest.approx(mask.sum() / pieces)
     assert {row["label"] for row in table} == {"background", "'=cell", "border"}
     assert not (tmp_path / batch.OBJECTS).exists() and not (tmp_path / batch.FAILED).exists()
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+def test_each_image_is_measured_in_its_unit_whichever_comes_first(tmp_path, pieces):
+    pixels = [None, PixelSize(2.0, "m"), PixelSize(500.0, "um", 250.0), None]
+    stated = [{}, {"pixel_size": [2.0, 2.0], "unit": "meter"}, {"pixel_size": [500.0, 250.0], "unit": "micrometer"}, {}]
+    result = semantic(1) if pieces else instance(1, 4)
+    picture = np.zeros((result.height, result.width, 3), np.uint8)
+    found = measure(result, picture, pieces=pieces)
+    summary = batch.Summary(tmp_path, len(pixels), LABELS, None)
+    for index, (pixel, facts) in enumerate(zip(pixels, stated, strict=True)):
+        columns = ((), ()) if pieces else measured_columns(found, pixel, len(found))
+        summary.add(f"={index}.png", result.to_dict() | facts, result.id_map, picture, "", columns, found if pieces else None)
+    summary.close()
+    table = rows(tmp_path / (batch.PIECES if pieces else batch.OBJECTS))
+    assert len(table) == 4 * len(found)
+    for index, pixel in enumerate(pixels):
+        mine = [row for row in table if row["image"] == f"'={index}.png"]
+        assert [float(row["equivalent_diameter"]) for row in mine] == pytest.approx(found.columns()["equivalent_diameter"])
+        for column, values in found.columns(PixelSize(1, "m") if pixel is None else pixel.within("m")).items():
+            expected = ["" if value != value or (pixel is None and column.endswith(("_m", "_m2"))) else value for value in values.tolist()]
+            assert [row[column] if row[column] == "" else float(row[column]) for row in mine] == pytest.approx(expected), column
+    assert [row["area_m2"] == "" for row in rows(tmp_path / batch.COUNTS) if row["label"] != "background"][:: 1 if not pieces else 2] == [True, False, False, True]
 
 
 def test_an_image_without_objects_has_a_row_of_zeros(tmp_path):
