@@ -117,12 +117,14 @@ class Order:
         """The model, in this process.
 
         Raises:
-            SegDemoError: it cannot be found, fetched or loaded.
+            SegDemoError: it cannot be found, fetched or loaded, or does not take what is asked.
         """
         # torch takes seconds to import.
         from seg_demo.serving.predictor import load_model
 
-        return load_model(self.model, device=self.device)
+        model = load_model(self.model, device=self.device)
+        model.check(self.options())  # what no picture can be segmented with is said once, and nothing is begun
+        return model
 
     def carry_out(self, model: Model, job: Job, report: Callable[[float | None, str], object] | None = None, apart: bool = False) -> Done:
         """Segment one picture and write its files; one that cannot be is reported.
@@ -231,12 +233,12 @@ class Order:
         return replace(done, files={})
 
     def options(self) -> Options:
-        """What is asked of a raster."""
+        """What is asked, but for the threshold."""
         from seg_demo.core import Options
         from seg_demo.core import smoothed
 
         asked = self.asked
-        return Options(detail="full", parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"], looks=asked["looks"])
+        return Options(detail=asked["detail"], parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"], looks=asked["looks"])
 
     def _segment_raster(self, model: Model | Frozen, raster: Raster, job: Job, report: Callable[[float | None, str], object] | None, apart: bool) -> Done:
         """A TIFF beyond the pixel limit, window by window."""

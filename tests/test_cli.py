@@ -153,3 +153,28 @@ def test_formats_that_are_asked_for_are_written_alone(tmp_path, checkpoint, caps
     assert not (tmp_path / "other").exists()
     with pytest.raises(SystemExit, match="2"):
         main([*other, "--format", "dicom"])
+
+
+@pytest.mark.parametrize(
+    ("model", "extra", "said"),
+    [
+        (None, ["--task", "panoptic"], "does not answer the task 'panoptic'"),
+        (None, ["--task", "panoptic", "--workers", "2"], "does not answer the task 'panoptic'"),
+        (None, ["--smoothing", "2"], "is a network"),
+        (None, ["--thresholds", '{"score": 0.5}'], "has no such thresholds"),
+        ("otsu", ["--looks", "2"], "looks at a picture once"),
+        ("otsu", ["--smoothing", "-1"], "must be a number from 0 to 8"),
+        ("slic", ["--smoothing", "1"], "has no parameter 'smoothing'"),
+        ("otsu", ["--thresholds", '{"score": 0.5}'], "has no such thresholds"),
+        ("click", ["--detail", "full"], "Full detail"),
+    ],
+)
+def test_what_no_picture_can_be_segmented_with_is_said_once_and_nothing_is_started(tmp_path, checkpoint, capsys, model, extra, said):
+    """A folder that noted such options refused the command that leaves them out."""
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name)
+    command = ["segment", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--model", model or checkpoint, "--out", str(tmp_path / "out")]
+    assert main([*command, *extra]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("error: ") == 1 and "failed" not in error
+    assert not (tmp_path / "out").exists()

@@ -203,6 +203,10 @@ class Model:
             image = Picture(pixels, samples=pixels[..., [number % 3 for number in order]], channels=("",) * count, stack=Stack(), view=View(channels=order))
         return self.predict_all(image)
 
+    def check(self, options: Options) -> None:
+        """BadRequestError for options that no picture can be segmented with, as :meth:`run` raises it."""
+        self._with(options).check(options.detail, self._task(options), options.thresholds)
+
     def run(self, image: Source, options: Options, report: Report | None = None) -> Segmentation:
         """Every candidate in one image; what :meth:`predict` and :meth:`predict_all` do once the options are checked.
 
@@ -243,9 +247,7 @@ class Model:
 
         return planes.for_network(picture, count, self._run.network.preprocessing.ranges is None)
 
-    def run_rows(
-        self, raster: Raster, options: Options, leave: rasters.Band, begin: int = 0, report: Report | None = None
-    ) -> tuple[str, bool | None, tuple[str, ...]]:
+    def run_rows(self, raster: Raster, options: Options, leave: rasters.Band, begin: int = 0, report: Report | None = None) -> tuple[str, bool | None, tuple[str, ...]]:
         """Classes of a raster that is too large for memory, in full detail, some rows at a time.
 
         Args:
@@ -361,7 +363,7 @@ class Model:
         if options.parameters:
             if isinstance(run, RegionRun):
                 return run.with_parameters(options.parameters)
-            raise BadRequestError(not_smoothed(self.spec.id))
+            raise BadRequestError("requests.not_smoothed", id=self.spec.id)
         if options.looks == 1:
             return run
         if not isinstance(run, NetworkRun) or not run.network.averages:
@@ -373,11 +375,6 @@ def refuse_more(picture: Picture | Raster) -> None:
     """BadRequestError if more channels of a picture are asked for than a person sees, for a model that sees what a person does."""
     if picture.view is not None and picture.view.channels is not None and len(picture.view.channels) > MOST_SHOWN:
         raise BadRequestError("views.bad_channels", value=list(picture.view.channels))
-
-
-def not_smoothed(id: str) -> Message:
-    """The sentence for a smoothing that a network was asked for."""
-    return Message("requests.not_smoothed", id=id)
 
 
 # uint8 (H, W, 3) or other channels, detail, confidence, report, task and thresholds in, a result with the seconds of its stages out.
@@ -394,11 +391,16 @@ class RegionRun:
         """The same method with other parameters; whether it has such is found out when it runs."""
         return RegionRun(self._method, {**self._parameters, **parameters})
 
-    def __call__(
-        self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
-    ) -> Segmentation:
+    def check(self, detail: str, task: Task, thresholds: Mapping[str, float]) -> None:
+        """BadRequestError for thresholds, and for parameters that the method does not take."""
         if thresholds:
             raise BadRequestError("requests.no_thresholds", title=self._method, task=task.name)
+        from seg_demo.masks import regions
+
+        regions.values_of(self._method, self._parameters)
+
+    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]) -> Segmentation:
+        self.check(detail, task, thresholds)
         # scikit-image is only needed here, and takes a second to import.
         from seg_demo.masks import regions
 
@@ -430,9 +432,11 @@ class NetworkRun:
         other.network = self.network if size is None else self.network.seeing(size)
         return other
 
-    def __call__(
-        self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
-    ) -> Segmentation:
+    def check(self, detail: str, task: Task, thresholds: Mapping[str, float]) -> None:
+        """As :meth:`RegionRun.check`."""
+        self.network.answering(task).with_thresholds(thresholds)
+
+    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]) -> Segmentation:
         network = self.network.answering(task).with_thresholds(thresholds)
         second, image = devices.check_memory(network, *image.shape[:2], detail, confidence) and self._second, network.exposed(image) if self._second else image
         plan = tiled.plan(network, *image.shape[:2]) if detail == "full" else None
@@ -526,9 +530,7 @@ class NetworkRun:
         # Of two that come at once the second takes the first's.
         return self._batchers.get(name) or self._batchers.setdefault(name, Batcher(partial(self._here, network), self._window))
 
-    def _answer(
-        self, network: Network, batcher: Batcher | None, batch: torch.Tensor, statistics: list[np.ndarray]
-    ) -> tuple[Any, torch.device]:
+    def _answer(self, network: Network, batcher: Batcher | None, batch: torch.Tensor, statistics: list[np.ndarray]) -> tuple[Any, torch.device]:
         """The network's answer, or a sentence if it is none; a visitor who has left gets none either. What its encoder says of
         the picture is added to ``statistics``."""
         requests.check()
@@ -567,9 +569,7 @@ class NetworkRun:
         raw, maps = network.forward_with_maps(module, batch)
         return raw, devices.statistics(maps)
 
-    def _pass(
-        self, network: Network, module: torch.nn.Module, batch: torch.Tensor, device: torch.device, engine: Engine | None = None
-    ) -> Any:
+    def _pass(self, network: Network, module: torch.nn.Module, batch: torch.Tensor, device: torch.device, engine: Engine | None = None) -> Any:
         """The network's answer, or its engine's, as fp32 on the CPU; but logits stay on a CUDA device, and only what is made
         of them leaves."""
         training = module.training

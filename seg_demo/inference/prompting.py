@@ -78,14 +78,18 @@ class PromptRun:
         if engine is not None:
             network.compiled = engine
 
-    def __call__(
-        self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
-    ) -> Segmentation:
-        """Everything that is in a picture."""
+    def check(self, detail: str, task: Task, thresholds: Mapping[str, float]) -> None:
+        """BadRequestError for thresholds, and for full detail."""
         if thresholds:
             raise BadRequestError("requests.no_thresholds", title=self.network.family.title, task=task.name)
         if detail == "full":
             raise BadRequestError("prompts.no_full_detail")
+
+    def __call__(
+        self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
+    ) -> Segmentation:
+        """Everything that is in a picture."""
+        self.check(detail, task, thresholds)
         session = self.open(Picture(image), ModelSpec("", None, task.name, self.network.name, "", "", "folder"))
         return session.everything(report)
 

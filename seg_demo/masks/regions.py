@@ -80,7 +80,7 @@ class Region(Segment):
         return Region(self.label_id, box, id_map, identity, self.score, (left + right, top + down))
 
 
-def _values(method: str, parameters: dict[str, float]) -> dict[str, float]:
+def values_of(method: str, parameters: dict[str, float]) -> dict[str, float]:
     """Every parameter of a method, given or default; BadRequestError for what it does not take."""
     if method not in METHODS:
         raise BadRequestError("regions.no_such_method", method=str(method)[:40], names=", ".join(METHODS))
@@ -122,7 +122,7 @@ def segment(image: np.ndarray, method: str, **parameters: float) -> Segmentation
         BadRequestError: an unknown method or parameter, or a value outside its range.
         ValueError: an image of another type or shape.
     """
-    values = _values(method, parameters)
+    values = values_of(method, parameters)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(f"image must be uint8 of shape (H, W, 3), but got {image.dtype} {image.shape}.")
     height, width = image.shape[:2]

@@ -23,7 +23,7 @@ from seg_demo.core.settings import Settings, settings, slots
 from seg_demo.hub import licences, lookup, untrusted
 from seg_demo.inference import engine, zerogpu
 from seg_demo.inference import model as batching
-from seg_demo.inference.model import Model, not_smoothed
+from seg_demo.inference.model import Model
 from seg_demo.inference.prompting import Session, Sessions, fingerprint
 from seg_demo.inputs.images import FreedMemory, Picture, Source, is_large, read
 from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, channels_of, read_familiarity, read_json, samples_of, weight_paths, weights_size
@@ -259,7 +259,7 @@ class Predictor:
         if not zerogpu.ACTIVE or resolved.path is None:
             return self.load(resolved, report).run(picture, options, report)
         if options.parameters:
-            raise BadRequestError(not_smoothed(resolved.spec.id))
+            raise BadRequestError("requests.not_smoothed", id=resolved.spec.id)
         with stays(resolved.spec, resolved.path):
             result = zerogpu.segment(build, _key(resolved.path), resolved.spec, resolved.path, picture, options)
         requests.note(device=result.device, seconds=result.seconds)  # the worker's own notes stayed with it
