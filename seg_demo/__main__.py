@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import multiprocessing
 import os
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The converter has a parser of its own, and argparse hands no option on that comes first, not even --help (python/cpython#61252).
     options = argparse.Namespace(run=_convert, arguments=given[1:]) if given[:1] == ["convert"] else _parser().parse_args(given)
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and classes may have letters that a terminal lacks
+            sys.stdout.reconfigure(errors="backslashreplace")
         code = options.run(options)
         sys.stdout.flush()
         return code

@@ -319,7 +319,10 @@ def _print_json(answer: dict[str, Any], indent: int | None = None) -> None:
 
 
 def _print(text: str) -> None:
-    """Print what the run came to. A reader that has seen enough (``| head``) is no fault of the run, which ends as it would have."""
+    """Print what the run came to. A reader that has seen enough (``| head``) is no fault of the run, which ends as it would have, nor is a terminal
+    that lacks letters of a class name."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
     try:
         print(text, flush=True)
     except BrokenPipeError:

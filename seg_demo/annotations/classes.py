@@ -176,7 +176,9 @@ Rows = tuple[list[str], list[int] | None, list[Color | None]]
 
 def _from_lines(text: str) -> Rows:
     lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("#", "//"))]
+    lines = [line for line in lines if line]
+    if lines[:1] != ["__ignore__"]:  # labelme's lists have no comments
+        lines = [line for line in lines if not line.startswith(("#", "//"))]
     if len(lines) == 1 and lines[0].count(",") and not re.search(r"\d", lines[0]):
         # All names in one line, or a list as Python prints it.
         lines = [name.strip(" \"'") for name in lines[0].strip("[](){}").split(",")]

@@ -18,6 +18,7 @@ import gc
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -80,11 +81,19 @@ class _Names:
     def __init__(self, items: Sequence[Item]) -> None:
         short = [_file_of(item) for item in items]
         stems = [PurePosixPath(name).with_suffix("").as_posix().casefold() for name in short]
-        twice = {stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else set()
-        self._names = {
-            item.name: f"{item.name.replace('/', '_')}{'' if item.image is None else item.image.suffix}" if stem in twice else name
-            for item, name, stem in zip(items, short, stems, strict=True)
-        }
+        taken = {stem for stem, count in Counter(stems).items() if count == 1}
+        self._names = {}
+        for item, name, stem in zip(items, short, stems, strict=True):
+            if stem not in taken:
+                # All that was left out, and the suffix within the stem. Names that differ in case alone are one on other systems.
+                suffix = "" if item.image is None else item.image.suffix
+                number, free = 1, item.name.replace("/", "_")
+                while free.casefold() in taken:
+                    number += 1
+                    free = f"{item.name.replace('/', '_')}-{number}"
+                taken.add(free.casefold())
+                name = free + suffix
+            self._names[item.name] = name
 
     def __getitem__(self, item: Item) -> str:
         return self._names[item.name]
@@ -563,7 +572,8 @@ def _convert(pictures: Drawn | Read, data: DataSet, out: Path, images: bool) -> 
                 except SegDemoError as error:
                     failed.append(f"{item.name}: {error}")
                 bar.update()
-        data.close()
+        if done:  # lists of classes alone are no annotations
+            data.close()
     finally:
         data.abandon()
     for line in failed[:_NAMED]:
@@ -573,5 +583,5 @@ def _convert(pictures: Drawn | Read, data: DataSet, out: Path, images: bool) -> 
     for sentence in loss_sentences(data.form.name, data.form.lost):
         print(f"lost: {sentence}")
     total = done + len(failed)
-    print(f"{done} of {total} pictures converted to {data.form.name}; results in {out}.")
-    return SOME_FAILED if failed else DONE
+    print(f"{done} of {total} pictures converted to {data.form.name}; " + (f"results in {out}." if done else "nothing was written."))
+    return (SOME_FAILED if failed else DONE) if done else NOTHING_WRITTEN

@@ -287,10 +287,10 @@ def _yaml_of(path: Path) -> dict[str, object]:
 
 def _yolo_names(said: dict[str, object], root: Path, file: Path) -> dict[int, str]:
     given = said.get("names")
+    given = dict(enumerate(given)) if isinstance(given, list) else given
     if isinstance(given, dict) and all(str(key).isdigit() for key in given):
-        return {int(key): str(name) for key, name in given.items()}
-    if isinstance(given, list):
-        return dict(enumerate(map(str, given)))
+        # Of a sign beyond 16 bits JSON writes both halves, which YAML does not join.
+        return {int(key): str(name).encode("utf-16", "surrogatepass").decode("utf-16", "replace") for key, name in given.items()}
     if given is not None:
         raise DataError("annotations.bad_yaml", path=file, why="names")
     listed = find_classes(root)

@@ -125,6 +125,11 @@ def _plain(name: str) -> str:
     return _CONTROL.sub(" ", name)
 
 
+def _quoted(name: str) -> str:
+    """A name in the double quotes of YAML, in ASCII: of JSON's two escapes for one sign beyond 16 bits YAML makes two halves of a sign."""
+    return '"' + "".join(json.dumps(sign)[1:-1] if ord(sign) < 1 << 16 else f"\\U{ord(sign):08x}" for sign in name) + '"'
+
+
 def _hex(color: np.ndarray) -> str:
     return "#" + bytes(color.tolist()).hex()
 
@@ -239,7 +244,7 @@ class Yolo(Format):
 
     def _yaml(self, folders: dict[str, str]) -> bytes:
         lines = [f"{key}: {folder}" for key, folder in folders.items()] + ["names:"]
-        lines += [f"  {number}: {json.dumps(self.labels.names[label])}" for number, label in enumerate(classes_of(self.labels))]
+        lines += [f"  {number}: {_quoted(self.labels.names[label])}" for number, label in enumerate(classes_of(self.labels))]
         return ("\n".join(lines) + "\n").encode("ascii")
 
 
@@ -264,7 +269,7 @@ class Labelme(Format):
         plain = [index for index, *_ in one.named if one.single[index] is not None]
         rings = dict(zip(plain, inner_rings([[one.single[index]] for index in plain]), strict=True))
         for index, segment, name in one.named:
-            shape: dict[str, object] = {"label": name, "points": [], "group_id": None, "description": "", "shape_type": "polygon", "flags": {}, "mask": None}
+            shape: dict[str, object] = {"label": _plain(name), "points": [], "group_id": None, "description": "", "shape_type": "polygon", "flags": {}, "mask": None}
             ring = rings.get(index, ())
             if len(ring) > 2:
                 shape["points"] = ring + 0.5
@@ -302,12 +307,12 @@ class LabelStudio(Format):
         found = []
         for index, segment, name in one.named:
             if simple := (ring := one.single[index]) is not None:
-                value: dict[str, object] = {"points": 100 * ring / [result.width, result.height], "closed": True, "polygonlabels": [name]}
+                value: dict[str, object] = {"points": 100 * ring / [result.width, result.height], "closed": True, "polygonlabels": [_plain(name)]}
             else:
                 mask = np.zeros((result.height, result.width), dtype=bool)
                 x0, y0, x1, y1 = segment.box
                 mask[y0:y1, x0:x1] = result.mask_of(index)
-                value = {"format": "rle", "rle": list(brush_rle(mask)), "brushlabels": [name]}
+                value = {"format": "rle", "rle": list(brush_rle(mask)), "brushlabels": [_plain(name)]}
             kind = "polygon" if simple else "brush"
             region = {
                 "id": str(index + 1), "type": f"{kind}labels", "from_name": kind, "to_name": "image", "image_rotation": 0,
@@ -421,7 +426,7 @@ class Voc(Format):
 
     def __init__(self, labels: LabelSet) -> None:
         super().__init__(labels)
-        self.lost["names"] = sum(":" in name for name in labels.names)
+        self.lost["names"] = sum(":" in name or name.startswith("#") for name in labels.names)
         self.lost += Counter()  # nothing that is 0
         if len(classes_of(self.labels)) > _VOC_MOST:
             raise BadRequestError("exports.too_many_classes", format=self.name, most=_VOC_MOST, count=len(classes_of(self.labels)))
@@ -463,8 +468,9 @@ class Voc(Format):
         return ("# label:color_rgb:parts:actions\n" + "\n".join(rows) + "\n").encode("utf-8", "replace")
 
     def _listed(self) -> list[str]:
-        # A colon ends a name there.
-        return ["background", *(_plain(self.labels.names[label]).replace(":", "：") for label in classes_of(self.labels))]
+        # A colon ends a name there, and a line that begins with a number sign is a comment, without which the classes after it would move up.
+        names = (_plain(self.labels.names[label]).replace(":", "：") for label in classes_of(self.labels))
+        return ["background", *("＃" + name[1:] if name.startswith("#") else name for name in names)]
 
 
 # 255 is the border round objects.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -252,3 +253,67 @@ def test_a_crowd_of_cocos_stays_one(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert found.cats[crowd["category_id"]]["name"] == "cat" and crowd["area"] == 54 and crowd["bbox"] == [10, 0, 3, 18] and found.annToMask(crowd).sum() == 54
     assert len(found.anns) == 3 and len({each["id"] for each in found.anns.values()}) == 3
     assert objects_in(look(tmp_path / "there"), "a") == objects_in(look(tmp_path / "data"), "a")
+
+
+@pytest.mark.parametrize("to", [name for name in TARGETS if name != "coco-panoptic"])
+def test_classes_of_any_name_mean_the_same_there_and_back(to: str, tmp_path: Path) -> None:
+    """A number sign begins a comment in lists of others: the classes after it moved up by one, and in labelme's the picture was left out."""
+    names = ["#1", "two", "new\nline", "four: 4", "- five", "six, 6 🦠"]
+    square = [[0, 0, 4, 0, 4, 4, 0, 4]]
+    annotations = [
+        {"id": index + 1, "image_id": 1, "category_id": index + 1, "iscrowd": 0, "area": 16, "bbox": [8 * index, 2, 4, 4],
+         "segmentation": [[value + (8 * index if at % 2 == 0 else 2) for at, value in enumerate(square[0])]]}
+        for index in range(len(names))
+    ]  # fmt: skip
+    data = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 60, "height": 20}], "annotations": annotations,
+        "categories": [{"id": index + 1, "name": name} for index, name in enumerate(names)],
+    }  # fmt: skip
+    Image.new("RGB", (60, 20)).save(tmp_path / "a.png")
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    assert convert(str(tmp_path / "a.json"), to, tmp_path / "there") == DONE
+    assert convert(str(tmp_path / "there"), "coco", tmp_path / "back") == DONE
+    found = COCO(next((tmp_path / "back").rglob("*.json")))
+    got = {int(found.annToMask(each).any(axis=0).argmax()) // 8: found.cats[each["category_id"]]["name"] for each in found.anns.values()}
+    expected = {index: name.replace("\n", " ") for index, name in enumerate(names)}
+    assert {index: name.replace("\n", " ").replace("＃", "#").replace("：", ":") for index, name in got.items()} == expected
+
+
+def test_names_that_differ_in_case_alone_are_told_apart_and_others_stay(tmp_path: Path) -> None:
+    for name in ("train/a.png", "val/A.png", "val/b.png"):
+        for kind in ("images", "masks"):
+            path = tmp_path / "data" / kind / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.eye(12, dtype=np.uint8)).save(path)
+    data = {
+        "images": [{"id": index, "file_name": name, "width": 12, "height": 12} for index, name in enumerate(("c.png", "C.png", "d.png"))],
+        "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "iscrowd": 0, "area": 16, "bbox": [0, 0, 4, 4], "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]}],
+        "categories": [{"id": 1, "name": "cell"}],
+    }  # fmt: skip
+    for name in ("c.png", "C.png", "d.png"):
+        Image.new("RGB", (12, 12)).save(tmp_path / name)
+    (tmp_path / "c.json").write_text(json.dumps(data))
+    for source in ("c.json", "data"):
+        out = tmp_path / f"{source}-out"
+        assert convert(str(tmp_path / source), "labelme", out) == DONE
+        names = [path.relative_to(out).as_posix() for path in out.rglob("*.png")]
+        assert len({name.casefold() for name in names}) == 3 and {"c.json": "d.png", "data": "b.png"}[source] in names
+
+
+def test_where_no_picture_can_be_converted_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, size in (("images", 12), ("masks", 6)):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        Image.fromarray(np.eye(size, dtype=np.uint8)).save(tmp_path / "data" / kind / "a.png")
+    assert convert(str(tmp_path / "data"), "voc", tmp_path / "out") == NOTHING_WRITTEN
+    assert not any((tmp_path / "out").iterdir()) and "0 of 1 pictures converted to voc; nothing was written." in capsys.readouterr().out
+
+
+def test_what_is_said_is_written_in_any_encoding(tmp_path: Path) -> None:
+    """Windows writes in an old code page to whatever is no console."""
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        Image.fromarray(np.eye(12, dtype=np.uint8)).save(tmp_path / "data" / kind / "a.png")
+    out = tmp_path / "细胞"
+    command = [sys.executable, "-m", "seg_demo", "convert", tmp_path / "data", "--to", "coco", "--out", out]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (DONE, b"") and rb"\u7ec6\u80de" in done.stdout

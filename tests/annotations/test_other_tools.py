@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from seg_demo.annotations.dataset import Dataset
 from seg_demo.annotations.file_names import pair_affixes
@@ -326,3 +327,13 @@ def test_run_lengths_in_a_table_are_named(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("ImageId,EncodedPixels\na,1 5\n")
     with pytest.raises(DataError, match="run lengths"):
         look(tmp_path / "train.csv")
+
+
+def test_both_halves_of_a_sign_in_yolos_names_are_one(tmp_path: Path) -> None:
+    """As ``json.dumps`` escapes them."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "labels" / "a.txt").write_text("0 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    (tmp_path / "data.yaml").write_text('train: images\nval: images\nnames: ["\\ud83e\\udda0", "cell"]\n')
+    assert "🦠" in look(tmp_path).labels.names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -85,6 +86,14 @@ def test_a_reader_that_has_left_is_no_fault_of_the_run() -> None:
     done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_a_terminal_has_no_letters_for_is_escaped(monkeypatch) -> None:
+    """Windows writes in an old code page to whatever is no console, and a class name stopped the run."""
+    terminal = io.TextIOWrapper(io.BytesIO(), "cp1252")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    finetune._print("Zelle ö, 细胞, half a sign \ud83e")
+    assert terminal.buffer.getvalue() == "Zelle ö, \\u7ec6\\u80de, half a sign \\ud83e".encode("cp1252") + os.linesep.encode()
 
 
 def test_a_stopped_run_resumes_to_the_bit(data: Path, tmp_path: Path, monkeypatch) -> None:
