@@ -290,3 +290,11 @@ def test_outlines_of_many_objects_at_once_are_those_of_each_alone() -> None:
         ]
         polygons = [polygon for each in wanted for polygon in each]
         assert [list(map(tuple, ring.tolist())) for ring in inner_rings(polygons)] == [inner_ring(polygon) for polygon in polygons]
+
+
+def test_names_of_yolo_are_what_yaml_reads() -> None:
+    import yaml
+
+    names = ["background", "🦠 \\ud83e", 'a "b": #c', "细\n胞", "~"]
+    said = FORMATS["yolo"](LabelSet.from_names(names, 0)).about()["data.yaml"]
+    assert list(yaml.safe_load(said)["names"].values()) == names[1:]
