@@ -31,7 +31,9 @@ from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
-from seg_demo.networks.click_net import ENCODERS, RADIUS, ClickNet, EncodedClickNet, cut, draw_clicks, guided, placed, spread, stretched
+from seg_demo.networks.click_net import (
+    ENCODERS, RADIUS, ClickNet, EncodedClickNet, clipped, cut, draw_clicks, guided, longest_side, part, placed, resized, seen_at, shown, spread,
+)
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, clicks_of, in_turn, next_click, spoiled
 from seg_demo.networks.weights import fitting, read_weights, stored_names
@@ -189,12 +191,12 @@ class Click(PromptNetwork, family="click"):
         """Longest side in pixels of what the network sees at once."""
         return self.preprocessing.longest_side or 256
 
-    def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
+    def pixels_asseen_at(self, image: np.ndarray) -> np.ndarray:
         """Twice as large as one look at the whole: training cuts frames out of this."""
         height, width = image.shape[:2]
         factor = min(1.0, 2 * self.side / max(height, width))
         size = max(1, round(height * factor)), max(1, round(width * factor))
-        return np.ascontiguousarray(_resized(tensor_of(image), size).permute(1, 2, 0).numpy())
+        return np.ascontiguousarray(resized(tensor_of(image), size).permute(1, 2, 0).numpy())
 
     def optimise(self, device: torch.device) -> None:
         """Channels last, in which a CPU's convolutions are 1.3 times as fast."""
@@ -222,7 +224,7 @@ class Click(PromptNetwork, family="click"):
         levels = [tensor_of(image)]
         while max(levels[-1].shape[:2]) > 2 * self.side:
             height, width = levels[-1].shape[:2]
-            levels.append(_resized(levels[-1], ((height + 1) // 2, (width + 1) // 2)).permute(1, 2, 0).contiguous())
+            levels.append(resized(levels[-1], ((height + 1) // 2, (width + 1) // 2)).permute(1, 2, 0).contiguous())
         return levels
 
     def candidates(self, embedding: Any, size: tuple[int, int], prompts: Sequence[Prompt], earlier: Any) -> list[list[Answer]]:
@@ -274,7 +276,7 @@ class Click(PromptNetwork, family="click"):
             view = _surest(seen or [self._look(levels, window, prompt, None, GLANCE) for window in _windows(prompt, size)], size)
             around = _around(view, prompt)
             frame = view.frame if around is None else _framed(around, prompt, size)
-            large = _longest(frame) > 0.85 * _longest(view.frame)
+            large = longest_side(frame) > 0.85 * longest_side(view.frame)
             frame, before = (view.frame, None) if large else (frame, view.chance)
         else:
             frame = _framed(region, prompt, size)
@@ -292,12 +294,12 @@ class Click(PromptNetwork, family="click"):
     def _look(self, levels: list[Tensor], frame: Box, prompt: Prompt, before: Chance | None, share: float = 1.0) -> View:
         """What the network says of a frame, seen at a share of the size that it takes."""
         side = round(share * self.side)
-        factor = min(side / _longest(frame), MOST_ENLARGED)
-        frame, pixels = _part(levels, frame, factor)
+        factor = min(side / longest_side(frame), MOST_ENLARGED)
+        frame, pixels = part(levels, frame, factor)
         x0, y0, x1, y1 = frame
         rows, columns = (max(1, min(side, round(length * factor))) for length in (y1 - y0, x1 - x0))
         device = next(self.module.parameters()).device
-        seen = _shown(pixels, (rows, columns))
+        seen = shown(pixels, (rows, columns))
         picture = normalised(seen, self.preprocessing)
         marks = torch.zeros(3, rows, columns)
         draw_clicks(marks, _places(prompt, frame, (rows, columns)), prompt.labels)
@@ -345,7 +347,7 @@ class Click(PromptNetwork, family="click"):
             found = torch.where(meant | sure, found, earlier.logit(1e-4))
         box = _boxed(meant, view.frame)
         frame = box and _framed(box, Prompt(prompt.points[-1:], (1,)), size)
-        if frame and _longest(frame) < CLOSE * _longest(view.frame):
+        if frame and longest_side(frame) < CLOSE * longest_side(view.frame):
             near = self._look(levels, frame, prompt, View(view.frame, found).chance)
             near = replace(near, logits=near.logits + said(near, prompt))
             inside = placed(torch.ones(2, 2), near.frame, view.frame, shape) > 0
@@ -384,8 +386,8 @@ class Click(PromptNetwork, family="click"):
         size = tuple(max(1, round(length * factor)) for length in (y1 - y0, x1 - x0))
         if size[0] <= rows or size[1] <= columns:
             return view.logits
-        _, pixels = _part(levels, view.frame, factor)
-        return guided(view.logits.sigmoid(), _shown(pixels, size)[0]).logit(1e-3)
+        _, pixels = part(levels, view.frame, factor)
+        return guided(view.logits.sigmoid(), shown(pixels, size)[0]).logit(1e-3)
 
     @staticmethod
     def memory_per_pixel(tiled: bool, confidence: bool) -> int:
@@ -447,7 +449,7 @@ result = session.segment(points=[(120, 80), (150, 60)], labels=[1, 0], previous=
                 mask = objects["masks"][index]
                 whole = _chance(0.25)
                 frame = (0, 0, image.shape[2], image.shape[1]) if whole else _practice_frame(mask.cpu().numpy() > 0)
-                seen, cover = _seen(image, frame, side), _seen(mask[None].float(), frame, side)[0] > 0.5
+                seen, cover = seen_at(image, frame, side), seen_at(mask[None].float(), frame, side)[0] > 0.5
                 if int(cover.sum()) < 12:
                     continue
                 for axis in (1, 2):
@@ -545,13 +547,6 @@ def _practice_frame(mask: np.ndarray) -> Box:
     return int(left), int(top), int(math.ceil(left + side)), int(math.ceil(top + side))
 
 
-def _seen(maps: Tensor, frame: Box, side: int) -> Tensor:
-    """A frame of maps (C, H, W) at the size of the network's."""
-    x0, y0, x1, y1 = frame
-    part = maps[None, :, y0:y1, x0:x1]
-    return F.interpolate(part, (side, side), mode="bilinear", align_corners=False, antialias=max(part.shape[-2:]) > side)[0]
-
-
 def _random() -> float:
     """In [0, 1), from torch's generator, which a run sets for every step."""
     return float(torch.rand(()))
@@ -561,34 +556,11 @@ def _chance(probability: float) -> bool:
     return _random() < probability
 
 
-def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 (h, w, 3) to uint8 (3, *size), antialiased where that is smaller."""
-    maps = pixels.permute(2, 0, 1)[None]
-    return maps[0] if size == maps.shape[-2:] else F.interpolate(maps, size, mode="bilinear", align_corners=False, antialias=True)[0]
-
-
-def _shown(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 (h, w, 3) as the network is shown it, before its normalisation: float32 (1, 3, *size) in [0, 1]."""
-    return stretched(_resized(pixels, size)[None].float() / 255)
-
-
 def _places(prompt: Prompt, frame: Box, size: tuple[int, int]) -> list[tuple[float, float]]:
     """Where the clicks are in what the network sees of a frame at a size (rows, columns): (x, y), (0.5, 0.5) being the middle of its first pixel. A click
     is on a pixel, and is taken as in its middle, wherever in it the pointer was."""
     (x0, y0, x1, y1), (rows, columns) = frame, size
     return [((math.floor(x) + 0.5 - x0) * columns / (x1 - x0), (math.floor(y) + 0.5 - y0) * rows / (y1 - y0)) for x, y in prompt.points]
-
-
-def _part(levels: list[Tensor], frame: Box, factor: float) -> tuple[Box, Tensor]:
-    """A frame's pixels from the smallest level that has enough of them, uint8 (h, w, 3), and the frame that these really show."""
-    height, width = levels[0].shape[:2]
-    depth = min(len(levels) - 1, max(0, int(math.log2(max(1.0, 1 / factor)))))
-    rows, columns = levels[depth].shape[:2]
-    down, across = rows / height, columns / width
-    left, top = int(frame[0] * across), int(frame[1] * down)
-    right, bottom = min(columns, max(left + 1, math.ceil(frame[2] * across))), min(rows, max(top + 1, math.ceil(frame[3] * down)))
-    shown = round(left / across), round(top / down), round(right / across), round(bottom / down)
-    return shown, levels[depth][top:bottom, left:right]
 
 
 def _windows(prompt: Prompt, size: tuple[int, int]) -> list[Box]:
@@ -599,7 +571,7 @@ def _windows(prompt: Prompt, size: tuple[int, int]) -> list[Box]:
     if len(inside) == 1:
         (x, y), longest = inside[0], max(height, width)
         reaches = [share * longest / 2 for share in WINDOWS]
-        frames += [_clipped((x - reach, y - reach, x + reach, y + reach), size) for reach in reaches if reach >= LEAST_FRAME]
+        frames += [clipped((x - reach, y - reach, x + reach, y + reach), size) for reach in reaches if reach >= LEAST_FRAME]
     return frames
 
 
@@ -649,7 +621,7 @@ def _framed(region: Box, prompt: Prompt, size: tuple[int, int]) -> Box:
     wide, high = (max(LEAST_FRAME, span * ROOM, span + 0.15 * longest) / 2 for span in (max(xs) - min(xs), max(ys) - min(ys)))
     # Not too slim: what is beside a thing says what it is.
     wide, high = max(wide, high / 2), max(high, wide / 2)
-    return _clipped((x - wide, y - high, x + wide, y + high), size)
+    return clipped((x - wide, y - high, x + wide, y + high), size)
 
 
 def said(view: View, prompt: Prompt) -> Tensor:
@@ -687,14 +659,3 @@ def _unclicked(mask: Tensor, places: Sequence[tuple[float, float]], labels: Sequ
     ends = [length - 1 for length in reversed(mask.shape)]
     clicked = [(min(max(0, int(value)), end) for value, end in zip(place, ends, strict=True)) for place, label in zip(places, labels, strict=True) if label]
     return mask & ~torch.from_numpy(np.isin(pieces, [pieces[row, column] for column, row in clicked]))
-
-
-def _longest(frame: Box) -> int:
-    """The longer side of a frame in pixels."""
-    return max(frame[2] - frame[0], frame[3] - frame[1])
-
-
-def _clipped(frame: Sequence[float], size: tuple[int, int]) -> Box:
-    """A frame of whole pixels within the picture, with one pixel at least."""
-    left, top = min(max(0, math.floor(frame[0])), size[1] - 1), min(max(0, math.floor(frame[1])), size[0] - 1)
-    return left, top, min(size[1], max(left + 1, math.ceil(frame[2]))), min(size[0], max(top + 1, math.ceil(frame[3])))

@@ -250,6 +250,36 @@ def stretched(picture: Tensor) -> Tensor:
     return ((picture - middle) * gain + min(max(middle, CONTRAST / 2), 1 - CONTRAST / 2)).clamp(0, 1)
 
 
+def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 (h, w, 3) to uint8 (3, *size), antialiased where that is smaller."""
+    maps = pixels.permute(2, 0, 1)[None]
+    return maps[0] if size == maps.shape[-2:] else F.interpolate(maps, size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def shown(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 (h, w, 3) as the network is shown it, before its normalisation: float32 (1, 3, *size) in [0, 1]."""
+    return stretched(resized(pixels, size)[None].float() / 255)
+
+
+def part(levels: list[Tensor], frame: Box, factor: float) -> tuple[Box, Tensor]:
+    """A frame's pixels from the smallest level that has enough of them, uint8 (h, w, 3), and the frame that these really show."""
+    height, width = levels[0].shape[:2]
+    depth = min(len(levels) - 1, max(0, int(math.log2(max(1.0, 1 / factor)))))
+    rows, columns = levels[depth].shape[:2]
+    down, across = rows / height, columns / width
+    left, top = int(frame[0] * across), int(frame[1] * down)
+    right, bottom = min(columns, max(left + 1, math.ceil(frame[2] * across))), min(rows, max(top + 1, math.ceil(frame[3] * down)))
+    really = round(left / across), round(top / down), round(right / across), round(bottom / down)
+    return really, levels[depth][top:bottom, left:right]
+
+
+def seen_at(maps: Tensor, frame: Box, side: int) -> Tensor:
+    """A frame of maps (C, H, W) at the size of the network's."""
+    x0, y0, x1, y1 = frame
+    part = maps[None, :, y0:y1, x0:x1]
+    return F.interpolate(part, (side, side), mode="bilinear", align_corners=False, antialias=max(part.shape[-2:]) > side)[0]
+
+
 def guided(chance: Tensor, fine: Tensor) -> Tensor:
     """Probabilities of a small picture at the size of a larger one, whose edges they follow: around every pixel they are taken as linear in the
     colours (He and Sun 2015, arXiv 1505.00996).
@@ -362,6 +392,17 @@ def placed(values: Tensor, source: Box, frame: Box, size: tuple[int, int]) -> Te
     part = F.grid_sample(values[None, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
     found[inside_y[0] : inside_y[-1] + 1, inside_x[0] : inside_x[-1] + 1] = part
     return found
+
+
+def longest_side(frame: Box) -> int:
+    """The longer side of a frame in pixels."""
+    return max(frame[2] - frame[0], frame[3] - frame[1])
+
+
+def clipped(frame: Sequence[float], size: tuple[int, int]) -> Box:
+    """A frame of whole pixels within the picture, with one pixel at least."""
+    left, top = min(max(0, math.floor(frame[0])), size[1] - 1), min(max(0, math.floor(frame[1])), size[0] - 1)
+    return left, top, min(size[1], max(left + 1, math.ceil(frame[2]))), min(size[0], max(top + 1, math.ceil(frame[3])))
 
 
 def _joined(coarse: Tensor, fine: Tensor) -> Tensor:
