@@ -32,7 +32,8 @@ from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
 from seg_demo.networks.click_net import (
-    ENCODERS, RADIUS, ClickNet, EncodedClickNet, clipped, cut, draw_clicks, guided, longest_side, part, placed, resized, seen_at, shown, spread,
+    ENCODERS, RADIUS, ClickNet, EncodedClickNet, clipped, cut, draw_clicks, guided, longest_side, part, pieces_near, placed, resized, seen_at, shown,
+    spread, unclicked,
 )
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, clicks_of, in_turn, next_click, spoiled
@@ -337,11 +338,11 @@ class Click(PromptNetwork, family="click"):
         if drawn is not None and (pixels := int(drawn[y0:y1, x0:x1].sum())) < FEW and int((found > 0).sum()) < LARGER * pixels * finer**2:
             across = math.sqrt(pixels) * finer
             # A click far from it is of something else.
-            if _piece(earlier > 0.5, place, across).any():
+            if pieces_near(earlier > 0.5, place, across).any():
                 reach = max(1.5 * finer, NEARBY * across)
-        meant = _piece(wrong, place, near_click, reach)
+        meant = pieces_near(wrong, place, near_click, reach)
         if drawn is not None:
-            rest = _unclicked(earlier > 0.5, _places(prompt, view.frame, shape), prompt.labels)
+            rest = unclicked(earlier > 0.5, _places(prompt, view.frame, shape), prompt.labels)
             seen = int(rest.sum()) >= UNSEEN * (shape[0] / view.logits.shape[0]) ** 2
             sure = wrong & (found.abs() > SURE) & (seen | ~rest)
             found = torch.where(meant | sure, found, earlier.logit(1e-4))
@@ -352,7 +353,7 @@ class Click(PromptNetwork, family="click"):
             near = replace(near, logits=near.logits + said(near, prompt))
             inside = placed(torch.ones(2, 2), near.frame, view.frame, shape) > 0
             closely = placed(self._sharpened(levels, near), near.frame, view.frame, shape)
-            meant = meant | _piece(inside & ((closely > 0) != (earlier > 0.5)), place, near_click, reach)
+            meant = meant | pieces_near(inside & ((closely > 0) != (earlier > 0.5)), place, near_click, reach)
             meant = F.max_pool2d(meant[None].float(), 5, 1, 2)[0] > 0
             found = torch.where(meant & inside, closely, found)
         answer = self._answered(view, found, found)
@@ -638,24 +639,3 @@ def said(view: View, prompt: Prompt) -> Tensor:
     places = _places(prompt, view.frame, view.logits.shape)
     heard = [index for index, (x, y) in enumerate(prompt.points) if x0 <= x < x1 and y0 <= y < y1]
     return spread(view.picture, [places[index] for index in heard], [prompt.labels[index] for index in heard])
-
-
-def _piece(mask: Tensor, place: tuple[float, float], near: float, most: float = math.inf) -> Tensor:
-    """The pieces of a mask bool (h, w) that come near a place (x, y) in its pixels, up to the distance `most` from it: bool (h, w); diagonal
-    neighbours are of one piece."""
-    if most < math.inf:
-        rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
-        mask = mask & torch.from_numpy((rows + 0.5 - place[1]) ** 2 + (columns + 0.5 - place[0]) ** 2 <= most**2)
-    pieces, _ = ndimage.label(mask.numpy(), np.ones((3, 3)))
-    column, row = (min(max(0, int(value)), length - 1) for value, length in zip(place, reversed(mask.shape), strict=True))
-    reach = math.ceil(near)
-    found = np.unique(pieces[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1])
-    return torch.from_numpy(np.isin(pieces, found[found > 0]))
-
-
-def _unclicked(mask: Tensor, places: Sequence[tuple[float, float]], labels: Sequence[int]) -> Tensor:
-    """The pieces of a mask bool (h, w) that no click inside is on, of places (x, y) in its pixels: bool (h, w)."""
-    pieces, _ = ndimage.label(mask.numpy(), np.ones((3, 3)))
-    ends = [length - 1 for length in reversed(mask.shape)]
-    clicked = [(min(max(0, int(value)), end) for value, end in zip(place, ends, strict=True)) for place, label in zip(places, labels, strict=True) if label]
-    return mask & ~torch.from_numpy(np.isin(pieces, [pieces[row, column] for column, row in clicked]))

@@ -15,6 +15,7 @@ import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -392,6 +393,27 @@ def placed(values: Tensor, source: Box, frame: Box, size: tuple[int, int]) -> Te
     part = F.grid_sample(values[None, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
     found[inside_y[0] : inside_y[-1] + 1, inside_x[0] : inside_x[-1] + 1] = part
     return found
+
+
+def pieces_near(mask: Tensor, place: tuple[float, float], near: float, most: float = math.inf) -> Tensor:
+    """The pieces of a mask bool (h, w) that come near a place (x, y) in its pixels, up to the distance `most` from it: bool (h, w); diagonal
+    neighbours are of one piece."""
+    if most < math.inf:
+        rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+        mask = mask & torch.from_numpy((rows + 0.5 - place[1]) ** 2 + (columns + 0.5 - place[0]) ** 2 <= most**2)
+    pieces, _ = ndimage.label(mask.numpy(), np.ones((3, 3)))
+    column, row = (min(max(0, int(value)), length - 1) for value, length in zip(place, reversed(mask.shape), strict=True))
+    reach = math.ceil(near)
+    found = np.unique(pieces[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1])
+    return torch.from_numpy(np.isin(pieces, found[found > 0]))
+
+
+def unclicked(mask: Tensor, places: Sequence[tuple[float, float]], labels: Sequence[int]) -> Tensor:
+    """The pieces of a mask bool (h, w) that no click inside is on, of places (x, y) in its pixels: bool (h, w)."""
+    pieces, _ = ndimage.label(mask.numpy(), np.ones((3, 3)))
+    ends = [length - 1 for length in reversed(mask.shape)]
+    clicked = [(min(max(0, int(value)), end) for value, end in zip(place, ends, strict=True)) for place, label in zip(places, labels, strict=True) if label]
+    return mask & ~torch.from_numpy(np.isin(pieces, [pieces[row, column] for column, row in clicked]))
 
 
 def longest_side(frame: Box) -> int:
