@@ -61,6 +61,9 @@ FEW, NEARBY, LARGER = 100, 1 / 3, 3
 # What nobody has clicked of such a mask is not seen where it is fewer pixels than these of what the network sees: that it is sure of nothing there,
 # because a click is so far away, says nothing.
 UNSEEN = 16
+# A click outside that lies as deep in what was answered as this share of the root of its pixels says that another thing was meant. Then the picture
+# is looked at as if nothing had been answered yet; what is found counts where it is smaller than this share of the corrected answer, and as sure as this.
+DEEP, SMALLER, SURE_ENOUGH = 0.2, 0.6, 0.45
 # So many clicks that come together are heard one after the other.
 IN_TURN = 20
 # Outlines are drawn at so many times the scale at which the network saw the picture.
@@ -91,6 +94,11 @@ class View:
         inside = self.logits > 0
         whole = int(inside.sum()) + float(chance[~inside].sum())
         return float(chance[inside].sum()) / whole if whole else 0.0
+
+    def area(self) -> float:
+        """Of the mask, in pixels of the upload."""
+        x0, y0, x1, y1 = self.frame
+        return float((self.logits > 0).float().mean()) * (y1 - y0) * (x1 - x0)
 
     def box(self) -> Box | None:
         """The smallest box in pixels of the upload around the mask; None without a pixel."""
@@ -268,29 +276,53 @@ class Click(PromptNetwork, family="click"):
             mask, region = torch.from_numpy(earlier), tight_box(earlier) or region
             before = lambda frame, shape: cut(mask, frame, shape)  # noqa: E731
         elif earlier is not None:
-            view = View(tuple(int(value) for value in earlier["frame"]), earlier["logits"].cpu())
+            view = _kept(earlier)
             before, region = view.chance, view.box() or region
         elif region is not None:
             inside = region
             before = lambda frame, shape: placed(torch.full((2, 2), IN_BOX), inside, frame, shape)  # noqa: E731
         if region is None:
-            view = _surest(seen or [self._look(levels, window, prompt, None, GLANCE) for window in _windows(prompt, size)], size)
-            around = _around(view, prompt)
-            frame = view.frame if around is None else _framed(around, prompt, size)
-            large = longest_side(frame) > 0.85 * longest_side(view.frame)
-            frame, before = (view.frame, None) if large else (frame, view.chance)
+            view = self._begun(levels, size, prompt, _surest(seen or self._glances(levels, size, prompt), size))
         else:
-            frame = _framed(region, prompt, size)
+            view = self._whole(levels, size, prompt, _framed(region, prompt, size), before)
+        if earlier is None or not prompt.points:
+            return self._finished(levels, view, prompt)
+        if isinstance(earlier, np.ndarray):
+            return self._corrected(levels, view, prompt, size, before, earlier)
+        answer = self._corrected(levels, view, prompt, size, before, None)
+        if prompt.box is None and _misunderstood(_kept(earlier), prompt):
+            return self._afresh(levels, size, prompt, answer) or answer
+        return answer
+
+    def _glances(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt) -> list[View]:
+        """The whole picture and windows around the clicks, of which nothing is known yet."""
+        return [self._look(levels, window, prompt, None, GLANCE) for window in _windows(prompt, size)]
+
+    def _begun(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt, view: View) -> View:
+        """What a first view has under the clicks, seen so that it and its surroundings are all there is."""
+        around = _around(view, prompt)
+        frame = view.frame if around is None else _framed(around, prompt, size)
+        large = longest_side(frame) > 0.85 * longest_side(view.frame)
+        return self._whole(levels, size, prompt, view.frame if large else frame, None if large else view.chance)
+
+    def _whole(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt, frame: Box, before: Chance | None) -> View:
+        """A frame as the network sees it, made larger while the object goes on beyond it."""
         view = self._look(levels, frame, prompt, before)
         for _ in range(MOST_GROWN):
             if not view.cut_off(size):
                 break
-            frame = _framed(view.frame, prompt, size)
-            view = self._look(levels, frame, prompt, view.chance)
-        if earlier is None or not prompt.points:
-            return self._finished(levels, view, prompt)
-        drawn = earlier if isinstance(earlier, np.ndarray) else None
-        return self._corrected(levels, view, prompt, size, before, drawn)
+            view = self._look(levels, _framed(view.frame, prompt, size), prompt, view.chance)
+        return view
+
+    def _afresh(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt, corrected: Answer) -> Answer | None:
+        """The answer to all clicks as if none had been answered yet; None where nothing that agrees with them is that much smaller, and sure."""
+        whole, *near = self._glances(levels, size, prompt)
+        views = [view for view in (whole, *near) if _agrees(view, prompt) and (view is whole or not view.cut_off(size))]
+        if not views:
+            return None
+        view = self._begun(levels, size, prompt, max(views, key=lambda view: view.score))
+        smaller = view.area() < SMALLER * _kept(corrected.logits).area()
+        return self._finished(levels, view, prompt) if smaller and view.score > SURE_ENOUGH else None
 
     def _look(self, levels: list[Tensor], frame: Box, prompt: Prompt, before: Chance | None, share: float = 1.0) -> View:
         """What the network says of a frame, seen at a share of the size that it takes."""
@@ -565,14 +597,16 @@ def _places(prompt: Prompt, frame: Box, size: tuple[int, int]) -> list[tuple[flo
 
 
 def _windows(prompt: Prompt, size: tuple[int, int]) -> list[Box]:
-    """Where to look if nothing is known of the object's size: the whole picture, and around a single click windows that are smaller and smaller."""
+    """Where to look if nothing is known of the object's size: the whole picture, and around the clicks inside windows that are smaller and smaller."""
     height, width = size
     frames = [(0, 0, width, height)]
     inside = [point for point, label in zip(prompt.points, prompt.labels, strict=True) if label]
-    if len(inside) == 1:
-        (x, y), longest = inside[0], max(height, width)
-        reaches = [share * longest / 2 for share in WINDOWS]
-        frames += [clipped((x - reach, y - reach, x + reach, y + reach), size) for reach in reaches if reach >= LEAST_FRAME]
+    if inside:
+        lows, highs = ([find(values) for values in zip(*inside, strict=True)] for find in (min, max))
+        x, y = ((low + high) / 2 for low, high in zip(lows, highs, strict=True))
+        least = max(LEAST_FRAME, *(0.625 * (high - low) for low, high in zip(lows, highs, strict=True)))
+        reaches = [share * max(height, width) / 2 for share in WINDOWS]
+        frames += [clipped((x - reach, y - reach, x + reach, y + reach), size) for reach in reaches if reach >= least]
     return frames
 
 
@@ -580,6 +614,27 @@ def _surest(views: Sequence[View], size: tuple[int, int]) -> View:
     """Of views of the whole picture and of windows, those in which an object is whole, the one in which the network is surest."""
     whole, *near = views
     return max([whole, *(view for view in near if view.box() is not None and not view.cut_off(size))], key=lambda view: view.score)
+
+
+def _kept(logits: Mapping[str, Tensor]) -> View:
+    """What an answer keeps of the view that it was drawn from."""
+    return View(tuple(int(value) for value in logits["frame"]), logits["logits"].cpu())
+
+
+def _misunderstood(view: View, prompt: Prompt) -> bool:
+    """Whether the last click says that most of what was answered is not meant."""
+    inside, (x, y) = (view.logits > 0).numpy(), _places(prompt, view.frame, view.logits.shape)[-1]
+    if prompt.labels[-1] or not (0 <= x < inside.shape[1] and 0 <= y < inside.shape[0]) or not inside[int(y), int(x)]:
+        return False
+    return bool(inside.all() or ndimage.distance_transform_edt(inside)[int(y), int(x)] > DEEP * math.sqrt(inside.sum()))
+
+
+def _agrees(view: View, prompt: Prompt) -> bool:
+    """Whether a view has every click on its side."""
+    rows, columns = view.logits.shape
+    places = _places(prompt, view.frame, (rows, columns))
+    inside = [0 <= x < columns and 0 <= y < rows and bool(view.logits[int(y), int(x)] > 0) for x, y in places]
+    return inside == [bool(label) for label in prompt.labels]
 
 
 def _boxed(mask: Tensor, frame: Box) -> Box | None:
