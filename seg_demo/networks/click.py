@@ -48,6 +48,8 @@ MOST_ENLARGED = 4.0
 WINDOWS = (0.6, 0.35, 0.2, 0.12, 0.07, 0.04, 0.024)
 # In them it is seen at this share of the size: to say how large it is takes less than to draw it.
 GLANCE = 5 / 6
+# A first answer whose score is less is compared with that from the window in which the network was the second surest.
+UNSURE = 0.6
 # How often a frame is made larger when the object goes on beyond it.
 MOST_GROWN = 2
 # What a box says of the pixels in it: that they may belong to the object.
@@ -282,7 +284,10 @@ class Click(PromptNetwork, family="click"):
             inside = region
             before = lambda frame, shape: placed(torch.full((2, 2), IN_BOX), inside, frame, shape)  # noqa: E731
         if region is None:
-            view = self._begun(levels, size, prompt, _surest(seen or self._glances(levels, size, prompt), size))
+            surest, *others = _surest(seen or self._glances(levels, size, prompt), size)
+            view = self._begun(levels, size, prompt, surest)
+            if others and view.score < UNSURE:
+                view = max(view, self._begun(levels, size, prompt, others[0]), key=lambda view: view.score)
         else:
             view = self._whole(levels, size, prompt, _framed(region, prompt, size), before)
         if earlier is None or not prompt.points:
@@ -316,11 +321,10 @@ class Click(PromptNetwork, family="click"):
 
     def _afresh(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt, corrected: Answer) -> Answer | None:
         """The answer to all clicks as if none had been answered yet; None where nothing that agrees with them is that much smaller, and sure."""
-        whole, *near = self._glances(levels, size, prompt)
-        views = [view for view in (whole, *near) if _agrees(view, prompt) and (view is whole or not view.cut_off(size))]
-        if not views:
+        view = next((view for view in _surest(self._glances(levels, size, prompt), size) if _agrees(view, prompt)), None)
+        if view is None:
             return None
-        view = self._begun(levels, size, prompt, max(views, key=lambda view: view.score))
+        view = self._begun(levels, size, prompt, view)
         smaller = view.area() < SMALLER * _kept(corrected.logits).area()
         return self._finished(levels, view, prompt) if smaller and view.score > SURE_ENOUGH else None
 
@@ -610,10 +614,10 @@ def _windows(prompt: Prompt, size: tuple[int, int]) -> list[Box]:
     return frames
 
 
-def _surest(views: Sequence[View], size: tuple[int, int]) -> View:
-    """Of views of the whole picture and of windows, those in which an object is whole, the one in which the network is surest."""
+def _surest(views: Sequence[View], size: tuple[int, int]) -> list[View]:
+    """Of views of the whole picture and of windows, those in which an object is whole, the one in which the network is surest first."""
     whole, *near = views
-    return max([whole, *(view for view in near if view.box() is not None and not view.cut_off(size))], key=lambda view: view.score)
+    return sorted([whole, *(view for view in near if view.box() is not None and not view.cut_off(size))], key=lambda view: -view.score)
 
 
 def _kept(logits: Mapping[str, Tensor]) -> View:
