@@ -27,7 +27,7 @@ from seg_demo.core import BadRequestError, Message, SegDemoError, disk_full, wri
 from seg_demo.core.sandbox import end_with_parent, map_large_blocks, release
 
 if TYPE_CHECKING:
-    from seg_demo.core import LabelSet, ModelSpec, Options
+    from seg_demo.core import Calibration, LabelSet, ModelSpec, Options
     from seg_demo.inference.model import Model
     from seg_demo.inference.rasters import Frozen
     from seg_demo.inputs.archives import Job
@@ -190,6 +190,7 @@ class Order:
 
         try:
             with open_raster(job.source, job.view, MOST_RASTER, loaded.samples) as raster:
+                raster.calibration = self._calibrated(raster.calibration)
                 result = rasters.write(loaded.spec, loaded.labels, raster, self.out / job.target, self.formats, _worded(report))
         except (SegDemoError, OSError) as error:
             return Done(job, str(error))
@@ -211,7 +212,7 @@ class Order:
         limit = () if result.limit is None else (_limit_sentence(result.limit.objects, str(self.asked["detail"])),)
         notes = (*map(str, result.notes), *limit)
         ordered = {name: files[name] for name in sorted(files, key=lambda name: name == self.last)}
-        return Done(job, None, notes, lost, result.to_dict() if self.kept else None, ordered)
+        return Done(job, None, notes, lost, replace(result, calibration=self._calibrated(result.calibration)).to_dict() if self.kept else None, ordered)
 
     def write(self, done: Done) -> Done:
         """Write the files of a picture into its folder.
@@ -240,6 +241,10 @@ class Order:
         asked = self.asked
         return Options(detail=asked["detail"], parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"], looks=asked["looks"])
 
+    def _calibrated(self, found: Calibration | None) -> Calibration | None:
+        """What is known of a picture's pixels, with the size that was typed."""
+        return found if self.pixel is None else self.pixel.over(found)
+
     def _segment_raster(self, model: Model | Frozen, raster: Raster, job: Job, report: Callable[[float | None, str], object] | None, apart: bool) -> Done:
         """A TIFF beyond the pixel limit, window by window."""
         from seg_demo.outputs import rasters
@@ -248,6 +253,7 @@ class Order:
         asked = raster, self.out / job.target, self.options(), self.formats, _worded(report), self.fresh, job.source
         try:
             with raster:
+                raster.calibration = self._calibrated(raster.calibration)
                 notes = rasters.compute(model, *asked) if apart else rasters.segment(model, *asked).notes
         except KeyboardInterrupt:
             self.say_stopped(job)

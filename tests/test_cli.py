@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from seg_demo.__main__ import find_jobs, main
@@ -178,3 +179,18 @@ def test_what_no_picture_can_be_segmented_with_is_said_once_and_nothing_is_start
     error = capsys.readouterr().err
     assert said in error and error.count("error: ") == 1 and "failed" not in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("typed", "expected"), [([], ([2, 3], "meter", 6)), (["--pixel-size", "500nm"], ([500, 500], "nanometer", 250_000))])
+def test_rows_have_the_pixel_size_that_is_typed(tmp_path, typed, expected):
+    """Of a GeoTIFF, too, whose own is what they have without it."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    place = (33550, "d", 3, (2.0, 3.0, 0.0), True), (33922, "d", 6, (0, 0, 0, 5e5, 5e6, 0), True), (34735, "H", 12, (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 32633), True)
+    picture = np.zeros((40, 50), np.uint8)
+    picture[5:15, 5:25] = 200
+    tifffile.imwrite(tmp_path / "a.tif", picture, photometric="minisblack", extratags=place)
+    assert main(["segment", str(tmp_path / "a.tif"), "--model", "otsu", "--out", str(tmp_path / "out"), "--parquet", *typed]) == 0
+    (row,) = parquet.read_table(tmp_path / "out" / "results").to_pylist()
+    size, unit, area = expected
+    assert (row["pixel_size"], row["unit"], row["crs"]) == (size, unit, "EPSG:32633")
+    assert [each["area_units"] for each in row["segments"]] == [each["area"] * area for each in row["segments"]] != []

@@ -212,7 +212,7 @@ class Calibration:
         """Of a pixel in square units; None without a size, and for degrees, which are no lengths."""
         if self.pixel_size is None or self.unit == "degree":
             return None
-        if self.georeference is not None:
+        if self.georeference is not None and self.pixel_size == self.georeference.pixel_size:
             a, b, _, d, e, _ = self.georeference.affine
             return abs(a * e - b * d)
         return self.pixel_size[0] * self.pixel_size[1]

@@ -12,12 +12,12 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from seg_demo.core import MAX_IDS, TASKS, BadRequestError, LabelSet, Segmentation
+from seg_demo.core import MAX_IDS, TASKS, BadRequestError, Calibration, LabelSet, Segmentation
 
 Json = dict[str, Any]
 # How the units are typed, in the order in which the page offers them; a unit's metres; and their names in files (DESIGN: as OME and UCUM say them).
@@ -102,6 +102,10 @@ class PixelSize:
             return self
         factor = UNITS[self.unit] / UNITS[unit]
         return PixelSize(self.length * factor, unit, None if self.down is None else self.down * factor)
+
+    def over(self, found: Calibration | None) -> Calibration:
+        """What a file states of its pixels, with this size in place of its own."""
+        return replace(found or Calibration(), pixel_size=self.sides, unit=UNIT_NAMES[self.unit])
 
     @property
     def sides(self) -> tuple[float, float]:

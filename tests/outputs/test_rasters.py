@@ -396,7 +396,10 @@ def test_the_command_line_takes_what_is_beyond_the_limit_in_full_detail(tmp_path
         assert "no data" in capsys.readouterr().err
         assert main([*asked, "--out", str(tmp_path / "out"), "--detail", "full"]) == 0
         assert "2 of 2 images have results" in capsys.readouterr().out
-        assert main([*asked[:2], *asked[3:], "--out", str(tmp_path / "two"), "--detail", "full", "--format", "geotiff", "csv"]) == 0
+        assert main([*asked[:2], *asked[3:], "--out", str(tmp_path / "two"), "--detail", "full", "--format", "geotiff", "csv", "--pixel-size", "500nm"]) == 0
+        typed = json.loads((tmp_path / "two" / "field" / "result.json").read_text())
+        assert (typed["pixel_size"], typed["unit"]) == ([500, 500], "nanometer")
+        assert all(each["area_units"] == each["area"] * 250_000 for each in typed["segments"])
         assert sorted(os.listdir(tmp_path / "two" / "field")) == ["mask.tif", "result.json", "segments.csv"]
         pages = ["segment", str(stack), *asked[3:], "--detail", "full", "--view", '{"page": "all"}', "--out"]
         assert main([*pages, str(tmp_path / "pages")]) == 0
