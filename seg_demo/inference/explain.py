@@ -7,6 +7,7 @@ is explained. Nothing is asked of a network but its answers, so that this holds 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -101,8 +102,12 @@ def explain(
         at, report: as for :func:`take_apart`.
 
     Raises:
-        BadRequestError: as :func:`thing_at` and :func:`take_apart`.
+        BadRequestError: the result is of a picture of another size; and as :func:`thing_at` and :func:`take_apart`.
     """
+    if image.shape[:2] != (result.height, result.width):
+        height, width = image.shape[:2]
+        raise BadRequestError("explain.other_picture", width=result.width, height=result.height, other_width=width, other_height=height)
+    at = math.floor(at[0]), math.floor(at[1])
     thing = thing_at(result, at)
     window, shown, run = (0, 0, result.width, result.height), image, ask(None)
     if result.seen is None:

@@ -269,6 +269,8 @@ def identify(folder: Path) -> str:
     for row in FAMILIES.values():
         if row.recognises(config):
             return row.name
+    if (Path(folder) / "best" / "config.json").is_file():
+        raise BadCheckpointError("checkpoints.run_folder")
     raise BadCheckpointError(checkpoint.unknown(config))
 
 

@@ -159,7 +159,7 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
         return hub_spec(*parsed)
     shown = repr(id if len(str(id)) <= 80 else f"{str(id)[:80]}…")
     keys = _some_keys(text)
-    if local_folders and _exists(text):
+    if local_folders and (_exists(text) or text.startswith(("/", "./", "../", "~"))):
         raise ModelNotFoundError("models.no_checkpoint_folder", id=shown, keys=keys)
     if re.fullmatch(r"[\w.-]{1,80}", text):
         raise ModelNotFoundError("models.not_on_menu", id=shown, keys=keys)

@@ -99,3 +99,13 @@ def test_every_network_says_what_it_rests_on(folders, kind, detail):
     x0, y0, x1, y1 = found.frame
     assert 0 <= x0 < x1 <= 217 and 0 <= y0 < y1 <= 301 and x0 <= at[0] < x1 and y0 <= at[1] < y1
     assert found.values.dtype == np.float32 and 0 <= found.values.min() <= found.values.max() <= 1 and found.label in model.labels.names
+
+
+def test_a_pixel_may_be_a_fraction_and_the_picture_must_be_the_results():
+    """As plots give where somebody clicked. Of another picture there came a map of zeros."""
+    model = load_model("unet-cells", device="cpu")
+    image = striped((10, 10, 40, 40))
+    result = model.predict(image)
+    np.testing.assert_array_equal(model.explain(image, result, (75.9, 55.2)).values, model.explain(image, result, (75, 55)).values)
+    with pytest.raises(BadRequestError, match="of a picture of 150 × 110 pixels, but this one has 150 × 60"):
+        model.explain(image[:60], result, (75, 55))

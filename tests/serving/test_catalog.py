@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from seg_demo.core.errors import BadRequestError, ModelNotFoundError, SegDemoError, SettingsError
+from seg_demo import networks
+from seg_demo.core.errors import BadCheckpointError, BadRequestError, ModelNotFoundError, SegDemoError, SettingsError
 from seg_demo.core.settings import Settings, settings
 from seg_demo.hub import lookup
 from seg_demo.serving import catalog
@@ -269,3 +270,22 @@ def test_the_address_of_what_is_on_the_menu_is_that():
     assert spec in catalog.menu()
     asked = Settings(models="https://hf.co/ann/cells, https://huggingface.co/ann/zoo/tree/v2/b0 = instance")
     assert [(spec.id, spec.revision, spec.task) for spec in catalog.menu(asked)][:2] == [("ann/cells", None, "semantic"), ("ann/zoo/b0", "v2", "instance")]
+
+
+@pytest.mark.parametrize("path", ["/nowhere/checkpoint", "./nowhere", "../nowhere/best", "~/nowhere"])
+def test_a_folder_that_is_not_there_is_said_to_the_owner_alone(path):
+    """That paths are not accepted is true of visitors."""
+    with pytest.raises(ModelNotFoundError, match="it is not there"):
+        catalog.resolve(path, local_folders=True)
+    with pytest.raises(BadRequestError, match="paths are not accepted"):
+        catalog.resolve(path, local_folders=False)
+
+
+def test_the_folder_of_a_run_says_where_its_checkpoint_is(tmp_path):
+    (tmp_path / "best").mkdir()
+    for folder, content in ((tmp_path, {"command": [], "config": {}}), (tmp_path / "best", {})):
+        (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(BadCheckpointError, match="in the folder best within it"):
+        networks.identify(tmp_path)
+    with pytest.raises(BadCheckpointError, match="not a segmentation checkpoint"):
+        networks.identify(tmp_path / "best")
