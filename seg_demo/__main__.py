@@ -2,7 +2,7 @@
 ``python -m seg_demo models`` ``python -m seg_demo check ID``, ``python -m seg_demo convert ANNOTATIONS --to FORMAT --out DIR`` and
 ``python -m seg_demo export MODEL --onnx FILE``.
 
-Exit codes: 0 everything done; 1 some files failed; 2 nothing was started (usage, model, device, output folder).
+Exit codes: 0 everything done; 1 some files failed; 2 nothing was started (usage, model, device, output folder); 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -571,4 +571,9 @@ def _prepare(out: Path, run: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except KeyboardInterrupt:  # whoever presses it knows why; what is written stays
+        print("Stopped.", file=sys.stderr)
+        code = 130
+    sys.exit(code)

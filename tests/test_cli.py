@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
+import runpy
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -82,7 +85,7 @@ def test_files_and_folders_are_segmented_and_a_bad_file_does_not_stop_the_rest(t
     ("extra", "said"),
     [
         (["--model", "resnet"], "There is no model 'resnet'"),
-        (["--model", "../nowhere"], "is not the id of a model"),
+        (["--model", "../nowhere"], "it is not there"),
         (["--model", "otsu", "--threshold", "1.5"], "threshold must be a number from 0 to 1"),
         (["--model", "otsu", "--threshold", "nan"], "threshold must be a number from 0 to 1"),
     ],
@@ -194,3 +197,15 @@ def test_rows_have_the_pixel_size_that_is_typed(tmp_path, typed, expected):
     size, unit, area = expected
     assert (row["pixel_size"], row["unit"], row["crs"]) == (size, unit, "EPSG:32633")
     assert [each["area_units"] for each in row["segments"]] == [each["area"] * area for each in row["segments"]] != []
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", pressed)
+    monkeypatch.setattr(sys, "argv", ["seg_demo", "models"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("seg_demo", run_name="__main__")
+    assert ended.value.code == 130 and capsys.readouterr().err == "Stopped.\n"
