@@ -32,7 +32,7 @@ from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
 from seg_demo.networks.click_net import (
-    ENCODERS, RADIUS, ClickNet, EncodedClickNet, clipped, cut, draw_clicks, guided, longest_side, part, pieces_near, placed, resized, seen_at, shown,
+    BOXED, ENCODERS, RADIUS, ClickNet, EncodedClickNet, clipped, cut, draw_clicks, guided, longest_side, part, pieces_near, placed, resized, seen_at, shown,
     spread, unclicked,
 )
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
@@ -52,7 +52,7 @@ GLANCE = 5 / 6
 UNSURE = 0.6
 # How often a frame is made larger when the object goes on beyond it.
 MOST_GROWN = 2
-# What a box says of the pixels in it: that they may belong to the object.
+# What a box says of the pixels in it where boxes are learnt; what it says to a network that has learnt is :data:`BOXED`.
 IN_BOX = 0.5
 # Of an earlier mask that somebody else made, what a click does not mean stays, unless the network is as sure as this logit that it is wrong;
 # and where the click's difference takes less than this share of the frame, it is looked at closely.
@@ -282,7 +282,7 @@ class Click(PromptNetwork, family="click"):
             before, region = view.chance, view.box() or region
         elif region is not None:
             inside = region
-            before = lambda frame, shape: placed(torch.full((2, 2), IN_BOX), inside, frame, shape)  # noqa: E731
+            before = lambda frame, shape: placed(BOXED, inside, frame, shape)  # noqa: E731
         if region is None:
             surest, *others = _surest(seen or self._glances(levels, size, prompt), size)
             view = self._begun(levels, size, prompt, surest)
