@@ -487,8 +487,8 @@ def _summarise(
             for job in jobs:
                 if job.target in failed:
                     summary.fail(job.name, failed[job.target])
-                elif (before := next(found)) is not None:
-                    result, id_map, measured, pieces = before
+                else:
+                    result, id_map, measured, pieces = next(found)
                     overlay = partial(_overlay_before, out / job.target / "overlay.png")
                     summary.add(job.name, result, id_map, overlay, (job.target / PANOPTIC_PNG).as_posix(), measured, pieces)
         summary.close()
@@ -497,15 +497,17 @@ def _summarise(
         raise BadRequestError("cli.tables_not_written", out=out, why=error) from error
 
 
-def _read_back(out: Path, labels: LabelSet | None, job: Job) -> tuple[dict[str, Any], np.ndarray, tuple[list[str], list[list[str]]], Measurements | None] | None:
-    """What the tables of all images need of a picture that is done: its result, id map, measurements of its objects, or of its pieces; None of a
-    raster, whose id map no table is made of in memory."""
+def _read_back(
+    out: Path, labels: LabelSet | None, job: Job
+) -> tuple[dict[str, Any], np.ndarray | None, tuple[Sequence[str], Sequence[Sequence[str]]], Measurements | None]:
+    """What the tables of all images need of a picture that is done: its result, id map, measurements of its objects, or of its pieces; of a raster its
+    result alone, which has its areas and pieces: its id map may be larger than memory."""
     from seg_demo.inputs.images import decode_mask, read
 
     folder = out / job.target
     result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     if "windows" in result:
-        return None
+        return result, None, ((), ()), None
     id_map, _ = decode_mask(folder / "mask.png")
     measured, pieces = _measured_before(folder / EXPORTS["segments"].file), None
     if not TASKS[result["task"]].objects:
@@ -517,7 +519,7 @@ def _overlay_before(path: Path) -> np.ndarray:
     """A picture's overlay, which is decoded only if the contact sheet has room for it."""
     from seg_demo.inputs.images import decode
 
-    return decode(path.read_bytes(), max_bytes=2**40)
+    return decode(path.read_bytes(), max_bytes=2**40, max_pixels=2**40)  # our own file, of a picture that was let in, or as large as is looked at
 
 
 def _measured_before(path: Path) -> tuple[list[str], list[list[str]]]:

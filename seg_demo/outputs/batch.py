@@ -80,7 +80,7 @@ class Summary:
         self._rows: list[dict[int, dict[str, Any]]] = []
         self._failed: list[tuple[str, str]] = []
         self._notes: list[tuple[str, str]] = []
-        self._annotations = 0
+        self._annotations, self._apart = 0, set()
         self._panoptic: list[dict[str, Any]] = []
         self._things: dict[int, bool] = {}
         self._tasks: set[str] = set()
@@ -91,7 +91,7 @@ class Summary:
         self._sheet = ContactSheet(images)
 
     def add(
-        self, name: str, result: Mapping[str, Any], id_map: np.ndarray, picture: np.ndarray | Callable[[], np.ndarray], png: str = "",
+        self, name: str, result: Mapping[str, Any], id_map: np.ndarray | None, picture: np.ndarray | Callable[[], np.ndarray], png: str = "",
         measured: tuple[Sequence[str], Sequence[Sequence[object]]] = ((), ()), pieces: Measurements | None = None,
     ) -> None:  # fmt: skip
         """Add one segmented image.
@@ -99,7 +99,7 @@ class Summary:
         Args:
             name: of the image, as the tables call it.
             result: of ``Segmentation.to_dict()``.
-            id_map: (H, W), the ids of the result.
+            id_map: (H, W), the ids of the result; None of a raster, whose masks are in its own files alone and not in :data:`COCO`.
             picture: uint8 (h, w, 3), of any size: what the contact sheet shows; or what gives it, asked as long as there is room on the sheet.
             png: of a panoptic result, how the JSON calls its PNG.
             measured: of a result that has objects, names and values of further columns of :data:`OBJECTS`, see
@@ -120,7 +120,9 @@ class Summary:
         self._rows.append(rows)
         for segment in result["segments"]:
             self._names[segment["label_id"]] = segment["label"]
-            self._write_annotation(number, segment)
+            if id_map is not None:
+                self._write_annotation(number, segment)
+        self._apart |= {number} if id_map is None else set()
         if TASKS[result["task"]].objects:
             self._write_objects(name, result["segments"], *self._in_unit(stated, *measured))
         if pieces is not None:
@@ -296,7 +298,8 @@ class Summary:
         categories = [{"id": label, "name": name, "supercategory": ""} for label, name in sorted(self._names.items())]
         # What an annotation is, an object or all pixels of a class, decides how the file is read back for training.
         info = {"description": "segmentation"} | ({"task": next(iter(self._tasks))} if len(self._tasks) == 1 else {})
-        head = {"info": info, "images": self._images, "categories": categories}
+        images = [image for image in self._images if image["id"] not in self._apart]
+        head = {"info": info, "images": images, "categories": categories}
         with path.open("w", encoding="ascii") as file, parts.open(encoding="ascii") as lines:
             file.write(json.dumps(head)[:-1] + ',"annotations":[')
             for index, line in enumerate(lines):

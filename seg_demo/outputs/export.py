@@ -618,18 +618,23 @@ def zip_bytes(files: dict[str, bytes]) -> bytes:
 _BAND_PIXELS = 1 << 22
 
 
-def count(result: Mapping[str, Any], id_map: np.ndarray) -> dict[int, dict[str, Any]]:
+def count(result: Mapping[str, Any], id_map: np.ndarray | None) -> dict[int, dict[str, Any]]:
     """How many of each class are in an image, and how large they are together.
 
     Args:
         result: of ``Segmentation.to_dict()``.
-        id_map: (H, W), the ids of the result.
+        id_map: (H, W), the ids of the result; None of a raster that was segmented window by window, whose result says all this itself.
 
     Returns:
         Label id → ``label``, ``count`` (objects or regions; of semantic results, which know no objects, connected pieces, see
         :func:`pieces_of`), ``pixels`` (of the id map, so that objects that overlap count once) and
         ``mean_score`` in [0, 1] or None.
     """
+    if id_map is None:
+        return {
+            segment["label_id"]: {"label": segment["label"], "count": segment["pieces"], "pixels": segment["area"], "mean_score": segment["score"]}
+            for segment in result["segments"]
+        }
     classes = not TASKS[result["task"]].objects
     pixels = np.bincount(id_map.ravel(), minlength=1 + max((segment["id"] for segment in result["segments"]), default=0))
     pieces = pieces_of(id_map) if classes else None

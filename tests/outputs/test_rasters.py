@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
+import csv
 import json
 import os
 import pickle
@@ -415,6 +416,12 @@ def test_the_command_line_takes_what_is_beyond_the_limit_in_full_detail(tmp_path
         whole = np.asarray(Image.open(tmp_path / "planes" / "stack" / page / "mask.png"))
         np.testing.assert_array_equal(tifffile.imread(tmp_path / "pages" / "stack" / page / "mask.tif"), whole)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "field" / "mask.tif"), np.asarray(Image.open(tmp_path / "three" / "field" / "mask.png")))
+    # The tables about all images have it as they have one that was in memory whole; COCO, which has every mask, does not.
+    table, same = ([row for row in csv.DictReader((tmp_path / run / "counts.csv").open(newline="")) if row["image"] == "field.tif"] for run in ("out", "three"))
+    assert table and [{**row, "mean_score": ""} for row in table] == [{**row, "mean_score": ""} for row in same]
+    assert [float(row["mean_score"]) for row in table] == pytest.approx([float(row["mean_score"]) for row in same], abs=1e-3)
+    coco = json.loads((tmp_path / "out" / "coco.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == ["photo.png"] and {each["image_id"] for each in coco["annotations"]} == {2}
 
 
 def interrupted(*_: object, **__: object) -> None:
