@@ -32,8 +32,8 @@ from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
 from seg_demo.networks.click_net import (
-    BOXED, ENCODERS, RADIUS, ClickNet, EncodedClickNet, clipped, cut, draw_clicks, guided, longest_side, part, pieces_near, placed, resized, seen_at, shown,
-    spread, unclicked,
+    BOXED, ENCODERS, RADIUS, ClickNet, EncodedClickNet, clipped, cut, draw_clicks, guided, longest_side, one_way, part, pieces_near, placed, resized, seen_at,
+    shown, spread, unclicked,
 )
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, clicks_of, in_turn, next_click, spoiled
@@ -392,9 +392,10 @@ class Click(PromptNetwork, family="click"):
             meant = meant | pieces_near(inside & ((closely > 0) != (earlier > 0.5)), place, near_click, reach)
             meant = F.max_pool2d(meant[None].float(), 5, 1, 2)[0] > 0
             found = torch.where(meant & inside, closely, found)
-        answer = self._answered(view, found, found)
         if drawn is None:
-            return answer
+            found = one_way(found, earlier > 0.5, prompt.labels[-1])
+            return self._answered(view, found, found)
+        answer = self._answered(view, found, found)
         if finer > 1:
             # Of a pixel that the network sees enlarged, a part that it changes would be outvoted by what was drawn around it.
             row, column = (min(max(0, round(value - finer / 2)), length - 1) for value, length in zip(place[::-1], shape, strict=True))
@@ -636,8 +637,7 @@ def _misunderstood(view: View, prompt: Prompt) -> bool:
 def _agrees(view: View, prompt: Prompt) -> bool:
     """Whether a view has every click on its side."""
     rows, columns = view.logits.shape
-    places = _places(prompt, view.frame, (rows, columns))
-    inside = [0 <= x < columns and 0 <= y < rows and bool(view.logits[int(y), int(x)] > 0) for x, y in places]
+    inside = [0 <= x < columns and 0 <= y < rows and bool(view.logits[int(y), int(x)] > 0) for x, y in _places(prompt, view.frame, (rows, columns))]
     return inside == [bool(label) for label in prompt.labels]
 
 

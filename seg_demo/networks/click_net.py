@@ -33,6 +33,8 @@ NEAR, FLAT = 2, 1e-3
 # What a further click says of the pixels around it, as a logit; to which distance, in shares of the longer side of what the network sees;
 # and the distance that an edge across the whole range of brightness is worth, in its pixels.
 SAYS, REACHES, EDGE = 3.0, 0.15, 20.0
+# How far in pixels an outline may move at any click; and by which factor a mask may become larger of a click outside, else it gains nothing.
+RIM, MOST_GROWTH = 2, 1.25
 # What is dim is seen better where brightness is spread over this share of the range, by at most this gain.
 CONTRAST, MOST_GAIN = 0.75, 4.0
 # How probable it is that the pixels of a box belong to what is in it, float32 (64, 64): things reach to its sides, and hardly into its corners. Said to a
@@ -418,6 +420,27 @@ def unclicked(mask: Tensor, places: Sequence[tuple[float, float]], labels: Seque
     ends = [length - 1 for length in reversed(mask.shape)]
     clicked = [(min(max(0, int(value)), end) for value, end in zip(place, ends, strict=True)) for place, label in zip(places, labels, strict=True) if label]
     return mask & ~torch.from_numpy(np.isin(pieces, [pieces[row, column] for column, row in clicked]))
+
+
+def one_way(logits: Tensor, earlier: Tensor, label: int) -> Tensor:
+    """A further answer that is held to what its click can mean: one inside takes nothing away, but for the rim, and one outside, where the network
+    would add much, adds nothing.
+
+    Args:
+        logits: float32 (h, w), of the answer.
+        earlier: bool (h, w), the mask before.
+        label: of the click, 1 inside or 0 outside.
+
+    Returns:
+        Of these logits, float32 (h, w).
+    """
+    if label:
+        core = F.max_pool2d((~earlier)[None].float(), 2 * RIM + 1, 1, RIM)[0] == 0
+        return torch.where(core, logits.clamp(min=1), logits)
+    if (logits > 0).sum() <= MOST_GROWTH * earlier.sum():
+        return logits
+    around = F.max_pool2d(earlier[None].float(), 2 * RIM + 1, 1, RIM)[0] > 0
+    return torch.where(around, logits, logits.clamp(max=-1))
 
 
 def longest_side(frame: Box) -> int:

@@ -11,6 +11,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
+from scipy import ndimage
 from skimage import data
 
 from benchmarks.click import coins, flawed, our_clicks, photographs, poor
@@ -23,7 +24,7 @@ from seg_demo.inference import engine, openvino
 from seg_demo.inference.model import Model
 from seg_demo.networks import checkpoint
 from seg_demo.networks.click import DEEP, SURE, View, _misunderstood, said
-from seg_demo.networks.click_net import FLAT, FROZEN, NEAR, SAYS, guided, stretched
+from seg_demo.networks.click_net import FLAT, FROZEN, NEAR, SAYS, guided, one_way, stretched
 from seg_demo.networks.promptable import central_pixel, next_click
 from scripts import begin_click
 from synthetic.objects import CLASS_NAMES, SCENES, render
@@ -592,6 +593,17 @@ def test_what_is_misunderstood_is_said_by_a_click_outside_deep_in_the_answer():
         assert _misunderstood(view, Prompt(((110, 100), (x, 100)), (1, label))) is wanted, (x, label)
     everything = View((0, 0, 100, 80), torch.ones(80, 100))
     assert _misunderstood(everything, Prompt(((3, 3), (99, 79)), (1, 0)))
+
+
+def test_a_click_inside_takes_nothing_away_and_one_outside_adds_little():
+    rows, columns = np.ogrid[:60, :80]
+    before = torch.from_numpy((rows - 30) ** 2 + (columns - 40) ** 2 <= 15**2)
+    larger, smaller = (torch.from_numpy(np.where((rows - 30) ** 2 + (columns - 40) ** 2 <= r**2, 3.0, -3.0)).float() for r in (25, 8))
+    grown, shrunk = (ndimage.binary_dilation(before, np.ones((3, 3)), 2), ndimage.binary_erosion(before, np.ones((3, 3)), 2))
+    assert np.array_equal(one_way(smaller, before, 1) > 0, shrunk) and torch.equal(one_way(smaller, before, 0), smaller)
+    assert np.array_equal(one_way(larger, before, 0) > 0, grown) and torch.equal(one_way(larger, before, 1) > 0, larger > 0)
+    little = torch.from_numpy(np.where((rows - 30) ** 2 + (columns - 40) ** 2 <= 16**2, 3.0, -3.0)).float()
+    assert torch.equal(one_way(little, before, 0), little)
 
 
 @needs_bundled
