@@ -32,8 +32,8 @@ from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
 from seg_demo.networks.click_net import (
-    BOXED, ENCODERS, RADIUS, ClickNet, EncodedClickNet, clipped, cut, draw_clicks, guided, longest_side, one_way, part, pieces_near, placed, resized, seen_at,
-    shown, spread, unclicked,
+    BOXED, ENCODERS, RADIUS, ClickNet, EncodedClickNet, clipped, cut, depth, draw_clicks, guided, longest_side, one_way,
+    part, pieces_near, placed, resized, seen_at, shown, spread, unclicked,
 )
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, clicks_of, in_turn, next_click, spoiled
@@ -628,10 +628,7 @@ def _kept(logits: Mapping[str, Tensor]) -> View:
 
 def _misunderstood(view: View, prompt: Prompt) -> bool:
     """Whether the last click says that most of what was answered is not meant."""
-    inside, (x, y) = (view.logits > 0).numpy(), _places(prompt, view.frame, view.logits.shape)[-1]
-    if prompt.labels[-1] or not (0 <= x < inside.shape[1] and 0 <= y < inside.shape[0]) or not inside[int(y), int(x)]:
-        return False
-    return bool(inside.all() or ndimage.distance_transform_edt(inside)[int(y), int(x)] > DEEP * math.sqrt(inside.sum()))
+    return not prompt.labels[-1] and depth(view.logits > 0, _places(prompt, view.frame, view.logits.shape)[-1]) > DEEP
 
 
 def _agrees(view: View, prompt: Prompt) -> bool:

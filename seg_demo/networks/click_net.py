@@ -35,6 +35,8 @@ NEAR, FLAT = 2, 1e-3
 SAYS, REACHES, EDGE = 3.0, 0.15, 20.0
 # How far in pixels an outline may move at any click; and by which factor a mask may become larger of a click outside, else it gains nothing.
 RIM, MOST_GROWTH = 2, 1.25
+# What is narrower than twice this, in pixels of what the network sees, is a crack in a mask and not its outline.
+CRACK = 2
 # What is dim is seen better where brightness is spread over this share of the range, by at most this gain.
 CONTRAST, MOST_GAIN = 0.75, 4.0
 # How probable it is that the pixels of a box belong to what is in it, float32 (64, 64): things reach to its sides, and hardly into its corners. Said to a
@@ -420,6 +422,23 @@ def unclicked(mask: Tensor, places: Sequence[tuple[float, float]], labels: Seque
     ends = [length - 1 for length in reversed(mask.shape)]
     clicked = [(min(max(0, int(value)), end) for value, end in zip(place, ends, strict=True)) for place, label in zip(places, labels, strict=True) if label]
     return mask & ~torch.from_numpy(np.isin(pieces, [pieces[row, column] for column, row in clicked]))
+
+
+def depth(mask: Tensor, place: tuple[float, float]) -> float:
+    """How far a place lies from the outline of a mask that it is in, as a share of the root of the mask's pixels; holes and cracks of it are no outline.
+
+    Args:
+        mask: bool (h, w).
+        place: (x, y) in its pixels, (0.5, 0.5) being the middle of the first.
+
+    Returns:
+        0 beyond the mask, infinite in one without an outline.
+    """
+    inside, (x, y) = np.pad(mask.numpy(), CRACK + 1), place
+    solid = ndimage.binary_fill_holes(ndimage.binary_closing(inside, np.ones((3, 3)), CRACK))[CRACK + 1 : -CRACK - 1, CRACK + 1 : -CRACK - 1]
+    if not (0 <= x < solid.shape[1] and 0 <= y < solid.shape[0]) or not solid[int(y), int(x)]:
+        return 0.0
+    return math.inf if solid.all() else float(ndimage.distance_transform_edt(solid)[int(y), int(x)]) / math.sqrt(solid.sum())
 
 
 def one_way(logits: Tensor, earlier: Tensor, label: int) -> Tensor:

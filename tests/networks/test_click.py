@@ -591,6 +591,9 @@ def test_what_is_misunderstood_is_said_by_a_click_outside_deep_in_the_answer():
     reach = radius * (1 - DEEP * np.sqrt(np.pi))
     for x, label, wanted in ((110, 0, True), (110, 1, False), (110 + reach - 4, 0, True), (110 + reach + 4, 0, False), (178, 0, False), (500, 0, False)):
         assert _misunderstood(view, Prompt(((110, 100), (x, 100)), (1, label))) is wanted, (x, label)
+    cracked = disc & (columns != 47) & ~((abs(rows - 40) < 4) & (abs(columns - 50) < 3))
+    view = View((10, 20, 210, 180), torch.from_numpy(np.where(cracked, 4.0, -4.0)).float())
+    assert _misunderstood(view, Prompt(((90, 60), (110, 100)), (1, 0)))
     everything = View((0, 0, 100, 80), torch.ones(80, 100))
     assert _misunderstood(everything, Prompt(((3, 3), (99, 79)), (1, 0)))
 
