@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	&& { echo $$p; break; }; done)
 # Tests wait for pages, jobs and processes half of their time, so that three keep two cores busy; each takes up to 3 GB of memory.
 WORKERS ?= 3
-# Those of make soak compute all the time.
+# Those of make soak compute all the time; each says at once what came of it, for together they take an hour.
 SOAKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -24,7 +24,7 @@ soak: $(VENV)/.ready-dev  ## the tests that take longer: kill tests, loads, whol
 	$(BIN)/python -m pytest -q -m "soak and alone" --timeout=3600 -ra || { \
 		echo "What failed is measured once more: the seconds of others who use this machine are not the project's. That counts."; \
 		$(BIN)/python -m pytest -q -m "soak and alone" --timeout=3600 -ra --last-failed --last-failed-no-failures none || code=1; }; \
-	$(BIN)/python -m pytest -q -m "soak and not alone" -n $(SOAKERS) --dist loadfile --timeout=3600 -ra --durations=20 || code=1; \
+	$(BIN)/python -m pytest -v -m "soak and not alone" -n $(SOAKERS) --dist loadfile --timeout=3600 -ra --durations=20 || code=1; \
 	echo "What was measured, and how long it took:"; cat $$figures; rm -f $$figures; exit $$code
 
 bench: $(VENV)/.ready-dev  ## measure against peers
