@@ -37,7 +37,7 @@ from seg_demo.outputs.polygons import Polygon, inner_rings, polygons_of, single_
 
 TRAIN, VAL = "train", "val"
 # What XML 1.0 cannot hold, and what ends a line of a list of names.
-_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 # Ids of QuPath are UUIDs; the same segments get the same ones.
 _SPACE = uuid.UUID("8f0a7a55-5f3e-4a43-9d1c-0d6f4f6f2b11")
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -426,7 +426,7 @@ class Voc(Format):
 
     def __init__(self, labels: LabelSet) -> None:
         super().__init__(labels)
-        self.lost["names"] = sum(":" in name or name.startswith("#") for name in labels.names)
+        self.lost["names"] = sum(":" in name or name.startswith(("#", "//")) for name in labels.names)
         self.lost += Counter()  # nothing that is 0
         if len(classes_of(self.labels)) > _VOC_MOST:
             raise BadRequestError("exports.too_many_classes", format=self.name, most=_VOC_MOST, count=len(classes_of(self.labels)))
@@ -468,9 +468,9 @@ class Voc(Format):
         return ("# label:color_rgb:parts:actions\n" + "\n".join(rows) + "\n").encode("utf-8", "replace")
 
     def _listed(self) -> list[str]:
-        # A colon ends a name there, and a line that begins with a number sign is a comment, without which the classes after it would move up.
-        names = (_plain(self.labels.names[label]).replace(":", "：") for label in classes_of(self.labels))
-        return ["background", *("＃" + name[1:] if name.startswith("#") else name for name in names)]
+        # A colon ends a name there, and a line that begins with a number sign or two slashes is a comment, without which the classes after it would move up.
+        names = (_plain(self.labels.names[label]).strip().replace(":", "：") for label in classes_of(self.labels))
+        return ["background", *(re.sub("^(#|//)", lambda found: found[0].translate({35: "＃", 47: "／"}), name) for name in names)]
 
 
 # 255 is the border round objects.

@@ -257,8 +257,8 @@ def test_a_crowd_of_cocos_stays_one(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("to", [name for name in TARGETS if name != "coco-panoptic"])
 def test_classes_of_any_name_mean_the_same_there_and_back(to: str, tmp_path: Path) -> None:
-    """A number sign begins a comment in lists of others: the classes after it moved up by one, and in labelme's the picture was left out."""
-    names = ["#1", "two", "new\nline", "four: 4", "- five", "six, 6 🦠"]
+    """A number sign or two slashes begin a comment in lists of others: the classes after it moved up by one, and in labelme's the picture was left out."""
+    names = ["#1", "two", "new\nline", "four: 4", "- five", "six, 6 🦠", "//7", "eight\u2028lines", "nine"]
     square = [[0, 0, 4, 0, 4, 4, 0, 4]]
     annotations = [
         {"id": index + 1, "image_id": 1, "category_id": index + 1, "iscrowd": 0, "area": 16, "bbox": [8 * index, 2, 4, 4],
@@ -266,17 +266,20 @@ def test_classes_of_any_name_mean_the_same_there_and_back(to: str, tmp_path: Pat
         for index in range(len(names))
     ]  # fmt: skip
     data = {
-        "images": [{"id": 1, "file_name": "a.png", "width": 60, "height": 20}], "annotations": annotations,
+        "images": [{"id": 1, "file_name": "a.png", "width": 80, "height": 20}], "annotations": annotations,
         "categories": [{"id": index + 1, "name": name} for index, name in enumerate(names)],
     }  # fmt: skip
-    Image.new("RGB", (60, 20)).save(tmp_path / "a.png")
+    Image.new("RGB", (80, 20)).save(tmp_path / "a.png")
     (tmp_path / "a.json").write_text(json.dumps(data))
     assert convert(str(tmp_path / "a.json"), to, tmp_path / "there") == DONE
     assert convert(str(tmp_path / "there"), "coco", tmp_path / "back") == DONE
     found = COCO(next((tmp_path / "back").rglob("*.json")))
     got = {int(found.annToMask(each).any(axis=0).argmax()) // 8: found.cats[each["category_id"]]["name"] for each in found.anns.values()}
-    expected = {index: name.replace("\n", " ") for index, name in enumerate(names)}
-    assert {index: name.replace("\n", " ").replace("＃", "#").replace("：", ":") for index, name in got.items()} == expected
+
+    def usual(name: str) -> str:
+        return name.translate({ord(sign): other for sign, other in zip("\n\u2028＃：／", "  #:/", strict=True)})
+
+    assert {index: usual(name) for index, name in got.items()} == {index: usual(name) for index, name in enumerate(names)}
 
 
 def test_names_that_differ_in_case_alone_are_told_apart_and_others_stay(tmp_path: Path) -> None:
