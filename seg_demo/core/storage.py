@@ -336,6 +336,7 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[b
     mine = object()
     with _opening:
         _open_locks[mine] = handle = os.open(path, os.O_RDONLY)
+    got: bool | None = None
     try:
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
@@ -348,6 +349,8 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[b
     finally:
         with _opening:
             if _open_locks.pop(mine, None) is not None:
+                if got:  # given back, not only closed: a process that has just been forked has the file until it comes to forget it
+                    fcntl.flock(handle, fcntl.LOCK_UN)
                 os.close(handle)
 
 

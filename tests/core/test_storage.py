@@ -130,3 +130,14 @@ def test_no_process_is_forked_between_a_lock_and_its_end(tmp_path, monkeypatch):
         theirs.close()
         for child in children:
             os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(not LOCKS, reason="the system has no locks")
+def test_a_lock_is_given_back_although_a_process_that_was_just_forked_still_has_its_file(tmp_path):
+    with locked(tmp_path):
+        theirs = os.dup(next(reversed(storage._open_locks.values())))
+    try:
+        with locked(tmp_path, wait=False) as free:
+            assert free
+    finally:
+        os.close(theirs)
