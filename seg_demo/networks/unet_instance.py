@@ -299,7 +299,7 @@ with torch.no_grad():
     found = (logits(batch) + logits(batch.flip(-2, -1)).flip(-2, -1)) / 2  # the demo takes the mean with the picture turned upside down
     classes = found[:, :{len(self.labels)}].softmax(1)  # (1, {len(self.labels)}, 256, 256)
     distance, line = found[:, {len(self.labels)}:].sigmoid().unbind(1)  # peaks of distance * (1 - line) are the seeds of a watershed
-# a picture whose brightest things have fewer than {DARK:.0f} of 255 levels is made brighter beforehand (seg_demo.networks.unet_instance.brightening)
+# a picture whose brightest things have fewer than {DARK:.0f} of 255 levels is made brighter beforehand, as `brightening` of the demo's networks/unet_instance.py does it
 # where things are small, {SMALL_OF} or more of fewer than {SMALL:.0f} pixels across, the demo looks once more at {ENLARGED} times the size
 """
 

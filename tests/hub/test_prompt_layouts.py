@@ -121,7 +121,7 @@ def test_layout_of_words(served, name: str, tmp_path: Path) -> None:  # noqa: F8
     ours, plain = (one.prompt(IMAGE).segment(text="cat") for one in models)
     np.testing.assert_array_equal(ours.id_map, plain.id_map)
     # Weights of shards lie elsewhere in memory, which decides the last bit of a sum; scores are told with six digits.
-    assert ours.segments and [row.score for row in ours.segments] == pytest.approx([row.score for row in plain.segments], abs=2e-6)
+    assert ours.segments and [row.score for row in ours.segments] == pytest.approx([row.score for row in plain.segments], abs=1e-5)
 
 
 @pytest.mark.parametrize("name", REFUSED)

