@@ -32,7 +32,7 @@ from seg_demo.outputs.batch import COCO, RUN, ResultParts, Summary, run_of
 from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLUMNS, rows_of
 from seg_demo.outputs.interchange import loss_sentences
 from seg_demo.outputs.measurements import Measurements, PixelSize, measure
-from seg_demo.outputs.rasters import UNFINISHED
+from seg_demo.outputs.rasters import LOOKED_AT, UNFINISHED
 from seg_demo.workers import Done, Loaded, Order, Windows, Workers
 
 if TYPE_CHECKING:
@@ -489,7 +489,8 @@ def _summarise(
                     summary.fail(job.name, failed[job.target])
                 else:
                     result, id_map, measured, pieces = next(found)
-                    overlay = partial(_overlay_before, out / job.target / "overlay.png")
+                    # A raster's is as large as is looked at, whatever pictures may have.
+                    overlay = partial(_overlay_before, out / job.target / "overlay.png", LOOKED_AT**2 if id_map is None else None)
                     summary.add(job.name, result, id_map, overlay, (job.target / PANOPTIC_PNG).as_posix(), measured, pieces)
         summary.close()
     except (OSError, ValueError, KeyError, SegDemoError, BrokenExecutor) as error:
@@ -515,11 +516,11 @@ def _read_back(
     return result, id_map, measured, pieces
 
 
-def _overlay_before(path: Path) -> np.ndarray:
+def _overlay_before(path: Path, most: int | None) -> np.ndarray:
     """A picture's overlay, which is decoded only if the contact sheet has room for it."""
     from seg_demo.inputs.images import decode
 
-    return decode(path.read_bytes(), max_bytes=2**40, max_pixels=2**40)  # our own file, of a picture that was let in, or as large as is looked at
+    return decode(path.read_bytes(), max_bytes=2**40, max_pixels=most)
 
 
 def _measured_before(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -45,7 +45,7 @@ FORMATS = {"geotiff": MASK, "geojson": "segments.geojson", "csv": "segments.csv"
 UNFINISHED = ".bands"
 _FACTS, _COMPUTED = "facts.json", "computed.json"
 # Longest side of what is looked at; corners of outlines that are put into degrees, and pixels that are traced, at a time.
-_LOOKED_AT, _POINTS, _TRACED = 2048, 20_000, 1 << 21
+LOOKED_AT, _POINTS, _TRACED = 2048, 20_000, 1 << 21
 _HEAD = struct.Struct("<IQ")
 
 
@@ -166,7 +166,7 @@ def compute(
             raster.resume(bands.head(done - 1)["raster"])
         if done < count:
             raster.prepare(report)
-            step = -(-max(raster.height, raster.width) // _LOOKED_AT)
+            step = -(-max(raster.height, raster.width) // LOOKED_AT)
 
             def leave(number: int, top: int, labels: np.ndarray, scores: np.ndarray) -> None:
                 small = raster[top + -top % step : top + len(labels) : step, ::step]
