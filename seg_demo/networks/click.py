@@ -278,8 +278,8 @@ class Click(PromptNetwork, family="click"):
             mask, region = torch.from_numpy(earlier), tight_box(earlier) or region
             before = lambda frame, shape: cut(mask, frame, shape)  # noqa: E731
         elif earlier is not None:
-            view = _kept(earlier)
-            before, region = view.chance, view.box() or region
+            known = _kept(earlier)
+            before, region = known.chance, known.box() or region
         elif region is not None:
             inside = region
             before = lambda frame, shape: placed(BOXED, inside, frame, shape)  # noqa: E731
@@ -295,7 +295,7 @@ class Click(PromptNetwork, family="click"):
         if isinstance(earlier, np.ndarray):
             return self._corrected(levels, view, prompt, size, before, earlier)
         answer = self._corrected(levels, view, prompt, size, before, None)
-        if prompt.box is None and _misunderstood(_kept(earlier), prompt):
+        if prompt.box is None and _misunderstood(known, prompt):
             return self._afresh(levels, size, prompt, answer) or answer
         return answer
 
