@@ -66,7 +66,7 @@ def on_earth(segmentation: Segmentation, shapes: Sequence[Sequence[Sequence[Ring
     return [[[next(ends) for _ in piece] for piece in pieces] for pieces in shapes]
 
 
-def rings_on_earth(place: Georeference, rings: Sequence[tuple[Ring, bool]]) -> list[Ring]:
+def rings_on_earth(place: Georeference, rings: Sequence[tuple[Ring | np.ndarray, bool]]) -> list[Ring]:
     """As :func:`on_earth`, of rings and whether each is an outer one.
 
     Args:
@@ -89,7 +89,7 @@ def rings_on_earth(place: Georeference, rings: Sequence[tuple[Ring, bool]]) -> l
     return [_turned(ring, outer) for ring, (_, outer) in zip(ends, rings, strict=True)]
 
 
-def _with_points(ring: Ring) -> np.ndarray:
+def _with_points(ring: Ring | np.ndarray) -> np.ndarray:
     """float64 (N, 2): a ring with points on its long edges."""
     corners = np.asarray(ring, dtype=np.float64)
     steps = np.maximum(1, np.ceil(np.abs(np.diff(corners, axis=0)).max(axis=1) / _LONG_EDGE).astype(int))

@@ -6,10 +6,12 @@ connected: they become polygons of their own, which may touch in that point.
 
 from __future__ import annotations
 
+import zlib
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -74,24 +76,10 @@ def _corners(id_map: np.ndarray) -> _Corners:
     return _Corners(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def _partners(corners: _Corners, lines: np.ndarray, along: np.ndarray, ahead: np.ndarray) -> np.ndarray:
-    """For every corner the one at the other end of its edge on its grid line: int64 (N,), indices of corners.
-
-    On a line, the corners of a label are begin and end of an edge by turns. Where two edges meet in a point, the one that
-    comes from behind (``ahead`` 0) ends before the next begins.
-    """
-    return _pairs((corners.label, lines, along, ahead))
-
-
 def _rings(corners: _Corners, points: np.ndarray) -> list[list[int]]:
-    """The corners of every ring in the order in which its outline runs; no ring visits a point twice.
-
-    Args:
-        corners: N turns.
-        points: int64 (N,), one number per point of the grid.
-    """
-    across = _partners(corners, corners.y, corners.x, corners.right).tolist()
-    down = _partners(corners, corners.x, corners.y, corners.down).tolist()
+    """The corners of every ring in the order in which its outline runs; no ring visits a point twice. ``points``: int64 (N,), a number of each."""
+    across = _pairs((corners.label, corners.y, corners.x, corners.right)).tolist()
+    down = _pairs((corners.label, corners.x, corners.y, corners.down)).tolist()
     order = np.lexsort((points, corners.label))
     twice = (np.diff(points[order]) == 0) & (np.diff(corners.label[order]) == 0)
     touching = np.zeros(points.size, dtype=bool)
@@ -330,29 +318,31 @@ def _walked(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Path:
-    """An outline that is not closed yet: it comes up into the rows that are known, and leaves them downwards.
+    """An outline that is not closed yet: it comes up into the rows that are known, and leaves them downwards, by the open end ``end``. Its
+    ``parts`` are arrays of x, y, x, y, ..., those that are longer there packed; ``piece`` is the number of the connected piece that it is of."""
 
-    Attributes:
-        parts: arrays of x, y, x, y, ..., in their order.
-        piece: number of the connected piece that it is of.
-        end: which of the open ends it leaves by.
-    """
-
-    __slots__ = ("end", "parts", "piece")
+    __slots__ = ("end", "loose", "parts", "piece")
 
     def __init__(self) -> None:
-        self.parts: list[array] = []
-        self.piece, self.end = -1, -1
+        self.parts: list[array | bytes] = []
+        self.piece, self.end, self.loose = -1, -1, 0
+
+    def add(self, points: array) -> None:
+        """Go on along some points."""
+        self.parts.append(points)
+        self.loose += 1
 
     def take(self, other: _Path) -> None:
         """Go on along another one."""
         self.parts += other.parts
-        self.piece = other.piece
-        if len(self.parts) > _MOST_PARTS:
-            self.parts = [array("i", b"".join(part.tobytes() for part in self.parts))]
+        self.piece, self.loose = other.piece, self.loose + other.loose
+        if self.loose > _MOST_LOOSE:
+            groups = groupby(self.parts, lambda part: isinstance(part, bytes))
+            self.parts = [part for packed, parts in groups for part in (parts if packed else [zlib.compress(b"".join(parts), 1)])]
+            self.loose = 0
 
 
-_MOST_PARTS = 256
+_MOST_LOOSE = 256
 
 
 class Tracer:
@@ -485,7 +475,7 @@ class Tracer:
                     path.piece, at = pieces[at], down[other]
                 elif at < first_bottom:
                     if points:
-                        path.parts.append(points)
+                        path.add(points)
                         points = array("i")
                     before = known[at - first_top]
                     path.take(before)
@@ -493,7 +483,7 @@ class Tracer:
                 else:
                     break
             if points:
-                path.parts.append(points)
+                path.add(points)
             return at - first_bottom if at >= first_bottom else -1
 
         opened: list[_Path | None] = [None] * len(bottoms[0])
@@ -508,7 +498,8 @@ class Tracer:
         self._open = opened
 
     def _leave(self, label: int, path: _Path) -> None:
-        points = np.frombuffer(b"".join(part.tobytes() for part in path.parts), dtype=np.int32).reshape(-1, 2)
+        parts = (zlib.decompress(part) if isinstance(part, bytes) else part for part in path.parts)
+        points = np.frombuffer(b"".join(parts), dtype=np.int32).reshape(-1, 2)
         places = points[:, 1].astype(np.int64) * (self._width + 1) + points[:, 0]
         for ring in _simple(places):
             begin = int(places[ring].argmin())
@@ -516,22 +507,27 @@ class Tracer:
 
 
 def _simple(places: np.ndarray) -> Iterator[np.ndarray]:
-    """A ring as rings that visit no point twice: indices."""
-    if len(np.unique(places)) == len(places):
+    """A ring as rings that visit no point twice: indices. Kept are only those points that it passes again, of millions some thousand."""
+    # Two squares that share a corner are the shortest that does.
+    if len(places) < 8 or not ((ordered := np.sort(places))[1:] == ordered[:-1]).any():
         yield np.arange(len(places))
         return
-    path: list[int] = []
+    order = np.argsort(places, kind="stable")
+    same = ordered[1:] == ordered[:-1]
+    again = np.unique(np.concatenate([order[1:][same], order[:-1][same]]))
+    stretches: list[tuple[int, int]] = [(0, int(again[0]))]  # of the path from its first point, or from one that is passed again, on
     seen: dict[int, int] = {}
-    for index, place in enumerate(places.tolist()):
+    ends = [*again[1:].tolist(), len(places)]
+    for begin, end, place in zip(again.tolist(), ends, places[again].tolist(), strict=True):
         if place in seen:
-            closed = path[seen[place] :]
-            del path[seen[place] :]
-            for other in closed:
-                del seen[int(places[other])]
-            yield np.array(closed)
-        seen[place] = len(path)
-        path.append(index)
-    yield np.array(path)
+            closed = stretches[seen[place] :]
+            del stretches[seen[place] :]
+            for first, _ in closed:
+                del seen[int(places[first])]
+            yield np.concatenate([np.arange(*stretch) for stretch in closed])
+        seen[place] = len(stretches)
+        stretches.append((begin, end))
+    yield np.concatenate([np.arange(*stretch) for stretch in stretches])
 
 
 def _ends(row: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -545,7 +541,8 @@ def _ends(row: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _pairs(keys: tuple[np.ndarray, ...]) -> np.ndarray:
-    """int64 (N,): of begins and ends that follow each other by turns, in the order of some keys, the partner of each."""
+    """For every corner the one at the other end of its edge on its grid line: int64 (N,), indices of corners. Sorted by the keys (the id, the
+    line, the place along it, and 0 of an edge that ends in a point where another begins) they are begin and end of an edge by turns."""
     order = np.lexsort(keys[::-1])
     partner = np.empty_like(order)
     partner[order[0::2]], partner[order[1::2]] = order[1::2], order[0::2]

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+import orjson
 
 from seg_demo.core import (
     BadRequestError, LabelSet, Message, ModelSpec, Segmentation, StorageError, disk_full, extents, mean_scores, semantic_segmentation,
@@ -380,15 +381,17 @@ class _Outlines:
         """Connected pieces of every class, once all rows have come."""
         self._tracer.close()
         self._file.close()
-        return np.concatenate([self._tracer.pieces(), np.zeros(1 << 16, dtype=np.int64)])
+        counted = self._tracer.pieces()
+        self._roots = self._tracer.roots()[np.asarray(self._pieces)]
+        del self._tracer, self._pieces  # of each piece and ring some bytes, beside what sorting takes
+        return np.concatenate([counted, np.zeros(1 << 16, dtype=np.int64)])
 
     def geojson(self, found: Segments) -> Iterator[bytes]:
         """The file, a Feature per class, in parts."""
-        roots = self._tracer.roots()[np.asarray(self._pieces)]
         labels, counts = np.asarray(self._labels), np.asarray(self._counts)
         outer, offsets = counts > 0, np.concatenate([[0], np.cumsum(np.abs(counts), dtype=np.int64)])
         # A class's pieces after each other, of each the outer ring first, holes in their order (the sort is stable).
-        order = np.lexsort((~outer, roots, labels))
+        order = np.lexsort((~outer, self._roots, labels))
         place = None if found.calibration is None else found.calibration.georeference
         place = place if place is not None and place.crs else None
         pixels = "pixels of the image: x to the right, y down, (0, 0) is its upper left corner"
@@ -410,15 +413,15 @@ class _Outlines:
 
     def _rings(self, order: np.ndarray, offsets: np.ndarray, outer: np.ndarray, place: Any) -> Iterator[bytes]:
         """Each ring, closed, as JSON."""
-        with self._path.open("rb") as file:
+        with self._path.open("rb", buffering=0) as file:  # here and there, some bytes each
             for batch in _batches(map(int, order), lambda one: int(offsets[one + 1] - offsets[one])):
                 rings = []
                 for one in batch:
                     file.seek(int(offsets[one]) * 8)
-                    points = np.frombuffer(file.read(int(offsets[one + 1] - offsets[one]) * 8), dtype=np.int32).reshape(-1, 2).tolist()
-                    rings.append(([*points, points[0]], bool(outer[one])))
+                    points = file.read(int(offsets[one + 1] - offsets[one]) * 8)
+                    rings.append((np.frombuffer(points + points[:8], dtype=np.int32).reshape(-1, 2), bool(outer[one])))
                 shown = calibrated.rings_on_earth(place, rings) if place else [ring for ring, _ in rings]
-                yield from (json.dumps(ring, separators=(",", ":")).encode() for ring in shown)
+                yield from (orjson.dumps(ring, option=orjson.OPT_SERIALIZE_NUMPY) for ring in shown)
 
 
 def _batches(items: Iterable[int], size: Callable[[int], int]) -> Iterator[list[int]]:
