@@ -645,7 +645,7 @@ def _frames(path: Path, found: dict[str, Any], images: Slices, lost: Counter) ->
             lost["on_another_grid"] += 1
             continue
         values = read(path, view=View(z=number) if len(found["frames"]) > 1 else View(), with_samples=True).samples
-        if values is not None and (mask := values[..., 0] * 2 > found["most"]).any():
+        if values is not None and (mask := values[..., 0].astype(np.uint16) * 2 > found["most"]).any():
             yield place, found["classes"][segment], Stencil.of(mask)
 
 

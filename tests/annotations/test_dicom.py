@@ -47,8 +47,8 @@ def slices(folder: Path, count: int = 4, step: float = 2.0) -> list[FileDataset]
     return found
 
 
-def segmentation(path: Path, source: list[FileDataset], count: int | None = None) -> np.ndarray:
-    """A SEG of two segments that overlap; bool (slices, rows, columns, segments)."""
+def segmentation(path: Path, source: list[FileDataset], count: int | None = None, most: int = 0) -> np.ndarray:
+    """A SEG of two segments that overlap; bool (slices, rows, columns, segments). With ``most``, probabilities of which that value means all."""
     count = count or len(source)
     masks = np.zeros((count, ROWS, COLUMNS, 2), dtype=np.uint8)
     for number in range(1, count):
@@ -60,15 +60,20 @@ def segmentation(path: Path, source: list[FileDataset], count: int | None = None
         )  # fmt: skip
         for number, label in ((1, "kidney"), (2, "liver"))
     ]
+    kind = highdicom.seg.SegmentationTypeValues.FRACTIONAL if most else highdicom.seg.SegmentationTypeValues.BINARY
+    stored = masks if not most else np.where(masks, np.linspace(0.51, 1, COLUMNS)[None, None, :, None], 0.49) * (masks.any((1, 2))[:, None, None])
     highdicom.seg.Segmentation(
-        source, masks, highdicom.seg.SegmentationTypeValues.BINARY, described, generate_uid(), 2, generate_uid(), 1, "maker", "model", "1", "1",
+        source, stored, kind, described, generate_uid(), 2, generate_uid(), 1, "maker", "model", "1", "1",
+        **({"max_fractional_value": most} if most else {}),
     ).save_as(path)  # fmt: skip
     return masks
 
 
-def test_frames_of_a_seg_are_the_truth_of_the_slices_that_they_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [0, 255, 150], ids=["binary", "of 255", "of 150"])
+def test_frames_of_a_seg_are_the_truth_of_the_slices_that_they_name(tmp_path: Path, most: int) -> None:
+    """Of probabilities, more than a half is marked."""
     source = slices(tmp_path / "ct")
-    masks = segmentation(tmp_path / "marks.dcm", source)
+    masks = segmentation(tmp_path / "marks.dcm", source, most=most)
     slices(tmp_path / "other", 2)
     dataset = open_annotated(str(tmp_path), workers=1, progress=False)
     assert dataset.labels.names == ("background", "kidney", "liver") and len(dataset) == 4
