@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 import mmap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seg_demo.annotations.listing import FAULT, NOTE, Fault, Item, Listing, relative
+from seg_demo.annotations.listing import FAULT, NOTE, CocoObject, Fault, Item, Listing, relative
 from seg_demo.annotations.masks import digest_of_pixels
 from seg_demo.core import AXES, Calibration, Damaged, DataError, Grid, Message, Picture, PixelError, SegDemoError, TiffError, View
 from seg_demo.inputs.images import read
@@ -210,7 +210,7 @@ def _planes(item: Item, listing: Listing) -> Sequence[Item]:
     """The item, or one for each of its planes; none where they do not fit."""
     truth = item.mask or item.instances
     if item.image is None or truth is None:
-        return (item,)
+        return (item,) if item.image is None or not any(any(mark.plane) for mark in item.annotations) else _marked(item, listing)
     image, mask = _looked_at(item.image), _looked_at(truth)
     if image is None or (mask is None and not is_volume(item.image)):
         return (item,)
@@ -239,6 +239,36 @@ def _planes(item: Item, listing: Listing) -> Sequence[Item]:
     pairs = zip(shown, there, strict=True)
     named = [item.name] if len(shown) == 1 else [f"{item.name}-{number:0{digits}d}" for number in range(1, len(shown) + 1)]
     return [replace(item, name=name, view=view, truth_view=plane, stack=item.name) for name, (view, plane) in zip(named, pairs, strict=True)]
+
+
+def _marked(item: Item, listing: Listing) -> Sequence[Item]:
+    """An item for each plane that something is drawn on. Of the others nothing is known: people draw on some planes of a stack."""
+    image = _looked_at(item.image)
+    views = [View()] if image is None else _views(image)
+    if len(views) == 1:
+        return (item,)
+    drawn: dict[int, list[CocoObject]] = defaultdict(list)
+    for mark in item.annotations:
+        number, z, t = mark.plane
+        if number:
+            places = [number - 1] if number <= len(views) else []
+        else:
+            places = [at for at, view in enumerate(views) if z in (0, (view.z or 0) + 1) and t in (0, (view.t or 0) + 1)] if z or t else []
+        for place in places:
+            drawn[place].append(mark)
+    anywhere = [mark for mark in item.annotations if not any(mark.plane)]
+    lost = len(item.annotations) - len(anywhere) - len({id(mark) for marks in drawn.values() for mark in marks})
+    if lost:
+        what = Message("findings.on_no_plane", count=lost, planes=len(views))
+        listing.faults.append(Fault("marks on no plane", relative(item.image, listing.root), what, Message("findings.give_the_marked_stack")))
+    if len(drawn) < len(views):
+        what = Message("findings.planes_not_marked", count=len(views) - len(drawn), planes=len(views))
+        listing.faults.append(Fault("planes without marks", relative(item.image, listing.root), what, Message("findings.fine_if_not_of_the_data"), NOTE))
+    digits = len(str(len(views)))
+    return [
+        replace(item, name=f"{item.name}-{place + 1:0{digits}d}", view=views[place], annotations=tuple([*drawn[place], *anywhere]), stack=item.name)
+        for place in sorted(drawn)
+    ]  # fmt: skip
 
 
 def _looked_at(path: Path) -> Picture | None:

@@ -94,6 +94,7 @@ class CocoObject:
         crowd: a group that is not separated into objects; its pixels are ignored.
         file: how to name it in a message.
         order: what has a higher one lies on top; among equals smaller objects do.
+        plane: of a stack, its number, or depth and time, each from 1; 0 for any.
     """
 
     label_id: int
@@ -101,6 +102,7 @@ class CocoObject:
     crowd: bool
     file: str
     order: int = 0
+    plane: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ Annotations that say where they lie on Earth or in a patient come onto the grid 
 
 from __future__ import annotations
 
-import json
 import mmap
 import re
 from collections import Counter, defaultdict
@@ -34,7 +33,7 @@ from seg_demo.annotations.classes import ClassList, find_classes, is_background,
 from seg_demo.annotations.coco import IGNORED, is_no_class
 from seg_demo.annotations.file_names import FileFinder, OnePicture, SeveralFit, several_fit
 from seg_demo.annotations.listing import IMAGE_SUFFIXES, NOTE, SPLITS, CocoObject, Fault, Item, Listing, relative, short_name
-from seg_demo.annotations.readers import Mark, Marked, Reading, loaded, read_geojson
+from seg_demo.annotations.readers import Mark, Marked, Reading, loaded, of_qupath, read_geojson
 from seg_demo.core import DataError, Georeference, Message, SegDemoError, View
 from seg_demo.inputs.images import limits_of, read
 from seg_demo.inputs.shapes import CENTRE, Outline, Shape, Stencil, corners_of, holds_rois, with_corners
@@ -458,7 +457,7 @@ def _list(kind: str, reading: Reading, places: Places, listing: Listing, files: 
                 listing.faults.append(Fault("class without a place", mark.where, what, Message("annotations.correct_or_remove"), item=name))
                 continue
             label = labels.get(mark.label, IGNORED if is_ignored(mark.label) else 0)
-            objects.append(CocoObject(max(label, 0), mark.shape, label == IGNORED, mark.where, mark.order))
+            objects.append(CocoObject(max(label, 0), mark.shape, label == IGNORED, mark.where, mark.order, mark.plane))
         split = SPLITS.get(picture.split or "")
         listing.items.append(Item(name, image, annotations=tuple(objects), split=split, declared=picture.size))
     for problem in reading.problems:
@@ -480,7 +479,6 @@ def _list(kind: str, reading: Reading, places: Places, listing: Listing, files: 
 WGS84 = "EPSG:4326"
 # Larger than any coordinate in metres or feet on Earth.
 FARTHEST = 1e9
-_OF_QUPATH = ('"objectType"', '"classification"')
 
 
 def read_on_raster(path: Path, picture: Path, into: Reading) -> bool:
@@ -498,7 +496,7 @@ def read_on_raster(path: Path, picture: Path, into: Reading) -> bool:
         data, raster = loaded(path), read(picture)
     except (SegDemoError, ValueError, OSError):
         return False  # whatever is wrong with either is said where it is read
-    if raster.georeference is None or any(word in json.dumps(data)[:100_000] for word in _OF_QUPATH):
+    if raster.georeference is None or of_qupath(data):
         return False
     first = len(into.pictures)
     read_geojson(path, into, farthest=FARTHEST)

@@ -27,26 +27,11 @@ from seg_demo.core.settings import settings
 from seg_demo.inputs.archives import unpack
 from seg_demo.inputs.mask_files import drawn_in, read_mask
 from seg_demo.inputs.shapes import (
-    AREA,
-    CENTRE,
-    EDGE,
-    FARTHEST,
-    LINE,
-    PERCENT,
-    SHARES,
-    Ellipse,
-    Outline,
-    Roi,
-    Shape,
-    Stencil,
-    Stroke,
-    Union,
-    decode_roi,
-)
+    AREA, CENTRE, EDGE, FARTHEST, LINE, PERCENT, SHARES, Ellipse, Outline, Roi, Shape, Stencil, Stroke, Union, decode_roi,
+)  # fmt: skip
 
 MOST_BYTES = 2_000_000_000
-# Of a zip of ROIs; ImageJ itself has trouble with more.
-_MOST_ROIS, _MOST_ROI_BYTES = 65_535, 500_000_000
+_MOST_ROIS, _MOST_ROI_BYTES = 65_535, 500_000_000  # of a zip; ImageJ itself has trouble with more
 
 
 @dataclass(frozen=True)
@@ -59,6 +44,7 @@ class Mark:
         where: what to call it in a message.
         order: marks of a higher one lie on top.
         score: in [0, 1], or None.
+        plane: of a stack, its number, or depth and time, each from 1; 0 for any.
     """
 
     label: str
@@ -66,6 +52,7 @@ class Mark:
     where: str
     order: int = 0
     score: float | None = None
+    plane: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -567,6 +554,13 @@ def is_geojson(data: object) -> bool:
     return isinstance(data, dict) and data.get("type") in ("FeatureCollection", "Feature")
 
 
+def of_qupath(data: Any) -> bool:
+    """Whether GeoJSON says of its shapes what QuPath does, whose coordinates are pixels."""
+    features = data.get("features", [data]) if isinstance(data, dict) else data
+    said = [each.get("properties") for each in features if isinstance(each, dict)] if isinstance(features, list) else []
+    return any(isinstance(each, dict) and ("objectType" in each or isinstance(each.get("classification"), dict)) for each in said)
+
+
 @_json_reader
 def read_geojson(data: Any, path: Path, into: Reading, farthest: float = FARTHEST) -> None:
     """QuPath's GeoJSON, one per picture and named after it: areas with the class of their ``classification``. No coordinate is as large as
@@ -589,7 +583,10 @@ def read_geojson(data: Any, path: Path, into: Reading, farthest: float = FARTHES
             shape = _geometry(feature.get("geometry"), into, farthest)
             into.dropped["nuclei"] += isinstance(feature.get("nucleusGeometry"), dict)
             if shape is not None:
-                marks.append(Mark(_geojson_label(said, into), shape, where, score=_geojson_score(said)))
+                plane = feature["geometry"].get("plane")
+                axes = [plane.get(axis) if isinstance(plane, dict) else None for axis in ("z", "t")]
+                place = (0, *(at + 1 if isinstance(at, int) and at >= 0 else 0 for at in axes))
+                marks.append(Mark(_geojson_label(said, into), shape, where, score=_geojson_score(said), plane=place))
         except _Bad as bad:
             into.bad(where, bad.key, path.stem, **bad.values)
     into.pictures.append(Marked(path.stem, tuple(marks), size))
@@ -601,8 +598,8 @@ def _geometry(geometry: object, into: Reading, farthest: float, inner: bool = Fa
     kind, rings = geometry.get("type"), geometry.get("coordinates")
     if kind == "GeometryCollection" and isinstance(geometry.get("geometries"), list) and not inner:
         # One object of areas, and perhaps of points and lines; RFC 7946 (3.1.8) advises against collections in collections.
-        found = tuple(part for each in geometry["geometries"] if (part := _geometry(each, into, farthest, True)) is not None)
-        return Union(found) if found else None
+        found = [part for each in geometry["geometries"] if (part := _geometry(each, into, farthest, True)) is not None]
+        return Union(tuple(leaf for part in found for leaf in (part.parts if isinstance(part, Union) else (part,)))) if found else None
     if kind in ("Point", "MultiPoint", "LineString", "MultiLineString"):
         into.dropped["keypoints" if "Point" in kind else "lines"] += 1
         return None
@@ -617,18 +614,22 @@ def _geometry(geometry: object, into: Reading, farthest: float, inner: bool = Fa
     return shapes[0] if len(shapes) == 1 else Union(shapes)
 
 
-_CLASS_KEYS = ("label", "class", "class_name", "classname", "category", "name", "type")
+# The last are what GDAL and ArcGIS call the values of a raster whose areas became shapes.
+_CLASS_KEYS = ("label", "class", "class_name", "classname", "classification", "category", "name", "type", "class_id", "DN", "gridcode")
 
 
 def _geojson_label(said: dict[str, Any], into: Reading) -> str:
     found = said.get("classification")
     if isinstance(found, dict) and isinstance(found.get("names"), list):
         return ": ".join(map(str, found["names"]))
-    # QuPath's, this project's own, and how people of maps call it. What QuPath names is one object.
+    # This project's own, and how people of maps call it. What QuPath names is one object.
     keys = () if "objectType" in said else _CLASS_KEYS
-    name = found.get("name") if isinstance(found, dict) else next((said[key] for key in keys if isinstance(said.get(key), str)), None)
-    if isinstance(name, str) and name.strip():
-        return name.strip()
+    named = [found.get("name")] if isinstance(found, dict) else [said.get(key) for key in keys]
+    for name in named:
+        if isinstance(name, str) and name.strip():
+            return name.strip()
+        if isinstance(name, (int, float)) and not isinstance(name, bool) and float(name).is_integer():
+            return str(int(name))
     into.dropped["unclassified"] += 1
     return OBJECT
 
@@ -670,7 +671,8 @@ def read_imagej(path: Path, into: Reading, image: str) -> None:
                 into.bad(where, "no_coordinates", image)
                 continue
             score = roi.properties.get("score", "")
-            marks.append(Mark(_roi_label(roi, into), roi.shape, where, score=_score(float(score)) if re.fullmatch(r"[\d.]+(e-?\d+)?", score) else None))
+            score = _score(float(score)) if re.fullmatch(r"[\d.]+(e-?\d+)?", score) else None
+            marks.append(Mark(_roi_label(roi, into), roi.shape, where, score=score, plane=roi.plane))
     except (SegDemoError, OSError) as error:
         into.problems.append(Problem(path.name, Message.of(error), image))
     into.pictures.append(Marked(image, tuple(marks)))

@@ -478,7 +478,7 @@ class Roi:
         kind: a word for what has no area.
         group: from 1, 0 for none.
         properties: key → text.
-        slice: of a stack, from 1; 0 for all.
+        plane: of a stack, its number, or depth and time, each from 1; 0 for any.
     """
 
     name: str
@@ -486,7 +486,7 @@ class Roi:
     kind: str
     group: int
     properties: dict[str, str]
-    slice: int
+    plane: tuple[int, int, int]
 
 
 def encode_roi(name: str, polygons: Sequence[Sequence[Ring]], group: int, properties: dict[str, str]) -> bytes:
@@ -560,15 +560,14 @@ def _decoded_roi(data: bytes) -> Roi:
     x, y, width, height = struct.unpack_from(">4f", data, 18)
     size, subtype, options, arc, position, second = (struct.unpack_from(form, data, at)[0] for form, at in ((">i", 36), (">h", 48), (">h", 50), (">h", 54), (">i", 56), (">i", 60)))
     sub_pixel = bool(options & _SUB_PIXEL) and version >= 222
-    name, group, properties = "", 0, {}
+    name, group, properties, depth, time = "", 0, {}, 0, 0
     if 0 < second <= len(data) - 52:
         name = _text(data, *struct.unpack_from(">2i", data, second + 16))
         group = data[second + 30] if version >= 226 else 0
         if version >= 224:
             lines = _text(data, *struct.unpack_from(">2i", data, second + 40)).splitlines()
             properties = {key.strip(): value.strip() for key, found, value in (line.partition(":") for line in lines) if found}
-        if position == 0:
-            position = struct.unpack_from(">i", data, second + 8)[0]
+        _, depth, time = struct.unpack_from(">3i", data, second + 4)
     shape: Shape | None = None
     word = _WITHOUT_AREA.get(kind, "")
     if kind == _RECT and size > 0:
@@ -589,7 +588,7 @@ def _decoded_roi(data: bytes) -> Roi:
         shape = Outline((tuple(float(value) for pair in zip(xs, ys, strict=True) for value in pair),), CENTRE)
     elif not word:
         raise ValueError(f"it has the type {kind}, which ImageJ does not know")
-    return Roi(name, shape, word, group, properties, max(0, position))
+    return Roi(name, shape, word, group, properties, (max(0, position), max(0, depth), max(0, time)))
 
 
 def _boxed(kind: int, x: float, y: float, width: float, height: float, arc: float) -> Shape:

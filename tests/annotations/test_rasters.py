@@ -89,3 +89,21 @@ def test_labels_of_another_place_or_system_are_named(tmp_path: Path) -> None:
     written(tmp_path / "nobody", "a", GRIDS["north up"], UTM, AREAS, {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::999999"}})
     with pytest.raises(DataError, match="nobody knows one of the two"):
         open_annotated(str(tmp_path / "nobody"), workers=1, progress=False)
+
+
+def test_classes_are_numbers_or_called_classification_and_collections_hold_several_areas(tmp_path: Path) -> None:
+    """As GIS writes them. QuPath's `classification` is an object, and only then are coordinates pixels."""
+    for kind, classes in (("number", (3, 7.0)), ("classification", ("field", "water")), ("DN", (1, 2))):
+        root = tmp_path / kind
+        wanted = written(root, "a", GRIDS["north up"], UTM, AREAS, named(UTM))
+        path = root / "labels" / "a.geojson"
+        data = json.loads(path.read_text())
+        for feature in data["features"]:
+            feature["properties"] = {"class" if kind == "number" else kind: classes[feature["properties"]["class"] == "water"]}
+        first, other = data["features"][0], data["features"].pop(2)
+        both = {"type": "MultiPolygon", "coordinates": [first["geometry"]["coordinates"], other["geometry"]["coordinates"]]}
+        first["geometry"] = {"type": "GeometryCollection", "geometries": [both, {"type": "Point", "coordinates": first["geometry"]["coordinates"][0][0]}]}
+        path.write_text(json.dumps(data))
+        dataset = open_annotated(str(root), workers=1, progress=False)
+        assert dataset.labels.names == ("background", *(str(int(each)) if isinstance(each, float) else str(each) for each in classes))
+        assert np.array_equal(dataset.read(dataset.items[0]).label_map, wanted)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
+from zipfile import ZipFile
 
 import nibabel
 import numpy as np
 import rasterio
 import tifffile
+from PIL import Image
 from rasterio.transform import Affine
 
 from seg_demo.annotations.dataset import Dataset, open_annotated
 from seg_demo.inputs.images import read
+from seg_demo.inputs.shapes import encode_roi
 from train.data import examine, split
 
 RNG = np.random.default_rng(6)
@@ -120,3 +125,46 @@ def test_masks_of_rasters_lie_where_their_rasters_do(tmp_path: Path) -> None:
     said = {fault.item: str(fault.what) for fault in dataset.faults if fault.kind == "another grid"}
     assert "up to 3.0 pixels apart" in said["images/b"] and "is in EPSG:32634, and c.tif is in EPSG:32633" in said["images/c"]
     assert [item.name for item in dataset.items] == ["images/a"]
+
+
+def roi(corner: int, plane: int = 0, depth: int = 0, time: int = 0) -> bytes:
+    """A square of 6 x 5 pixels on a plane, or at a depth and a time, from 1."""
+    ring = [(corner, 3), (corner + 6, 3), (corner + 6, 8), (corner, 8)]
+    data = bytearray(encode_roi("nerve", [[ring]], 0, {}))
+    struct.pack_into(">i", data, 56, plane)
+    struct.pack_into(">2i", data, struct.unpack_from(">i", data, 60)[0] + 8, depth, time)
+    return bytes(data)
+
+
+def test_rois_are_of_the_plane_that_they_were_drawn_on(tmp_path: Path) -> None:
+    """A plain stack counts its planes, one of depth and time says both; of planes that nothing is drawn on nothing is known."""
+    tifffile.imwrite(tmp_path / "plain.tif", volume(5)[0], imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "both.tif", np.stack([volume(3)[0]] * 2), imagej=True, metadata={"axes": "TZYX"})
+    drawn = {"plain": [roi(1, 2), roi(9, 2), roi(4, 5), roi(18), roi(2, 9)], "both": [roi(3, 0, 2, 1), roi(10, 0, 3, 2), roi(17, 0, 3)]}
+    for name, rois in drawn.items():
+        with ZipFile(tmp_path / f"{name}_RoiSet.zip", "w") as archive:
+            for number, data in enumerate(rois):
+                archive.writestr(f"{number}.roi", data)
+    dataset = opened(tmp_path)
+    begins = {item.name: sorted(np.flatnonzero(np.diff(np.pad((dataset.read(item).label_map > 0).any(0), 1).astype(int)) == 1).tolist()) for item in dataset.items}
+    assert begins == {"plain-2": [1, 9, 18], "plain-5": [4, 18], "both-2": [3], "both-3": [17], "both-6": [10, 17]}
+    assert {(item.view.t, item.view.z) for item in dataset.items if item.stack == "both"} == {(0, 1), (0, 2), (1, 2)}
+    assert sorted(fault.kind for fault in dataset.faults) == ["marks on no plane", "planes without marks", "planes without marks"]
+    (lost,) = (fault for fault in dataset.faults if fault.kind == "marks on no plane")
+    assert lost.file == "plain.tif" and "1 of its marks name planes" in str(lost.what) and "it has 5" in str(lost.what)
+
+
+def test_planes_of_geojson_count_from_zero(tmp_path: Path) -> None:
+    tiff(tmp_path / "a.ome.tif", volume(3)[0])
+    Image.fromarray(np.zeros((20, 26), np.uint8)).save(tmp_path / "flat.png")
+    ring = [[4, 3], [10, 3], [10, 8], [4, 8], [4, 3]]
+    features = [
+        {"type": "Feature", "properties": {"objectType": "annotation"}, "geometry": {"type": "Polygon", "coordinates": [ring], "plane": {"c": -1, "z": z, "t": 0}}}
+        for z in (0, 2)
+    ]
+    for name in ("a", "flat"):
+        (tmp_path / f"{name}.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    dataset = opened(tmp_path)
+    assert [(item.name, item.view and item.view.z, len(item.annotations)) for item in sorted(dataset.items, key=lambda item: item.name)] == [
+        ("a.ome-1", 0, 1), ("a.ome-3", 2, 1), ("flat", None, 2),
+    ]  # fmt: skip
