@@ -29,7 +29,7 @@ import logging
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache, wraps
 from pathlib import Path
@@ -191,6 +191,16 @@ def only_uploaded(path: str) -> bool:
     if blocks is None or path not in blocks.upload_file_set:
         return False
     return not any(path in getattr(block, "keep_in_cache", ()) for block in blocks.blocks.values())
+
+
+def as_uploads(files: Iterable[Path]) -> None:
+    """Let files go when uploads do: gradio deletes those alone that it knows.
+
+    Args:
+        files: that the handler which this thread runs has written among the uploads.
+    """
+    if (blocks := LocalContext.blocks.get(None)) is not None:
+        blocks.upload_file_set.update(map(str, files))
 
 
 def drop_partial(error: BaseException) -> None:

@@ -9,6 +9,7 @@ import html
 import json
 import math
 import secrets
+import shutil
 import tempfile
 import threading
 import time
@@ -23,7 +24,7 @@ from gradio import utils
 
 from seg_demo.core import DETAILS, INSTANCE, TASKS, BadRequestError, BusyError, Message, Options, SegDemoError, Segmentation, View, in_language
 from seg_demo.core.settings import settings
-from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, stream_in_words, work_limits
+from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, as_uploads, in_words, one_batch, predictor, stream_in_words, work_limits
 from seg_demo.gateway.visitor import Files, Upload, stem_of, store_file, uploaded
 from seg_demo.inputs.archives import SCIENTIFIC_SUFFIXES, SUFFIXES, Refused, apart, page_name, unpack
 from seg_demo.inputs.images import Picture, read, views_of
@@ -161,20 +162,26 @@ def waiting(request: gr.Request) -> str:
 @in_words
 def pictures_of(files: list[str] | None, sent: object = None) -> tuple[Any, Any]:
     """The pictures of a batch that is done, to be looked at one by one: the picker, and its row on the page."""
-    picked, _ = gather([Path(file) for file in files or []], batch_folder())
+    picked, _ = gathered(files or [])
     images, _ = planned(picked, View.parse(view_in(sent)))
     return gr.Row(visible=True), Choice(choices=[(image.name, image.named) for image in images], value=None)
 
 
-def batch_folder() -> Path:
-    """A new folder among the uploads, which nobody can guess and which goes when they do."""
+def gathered(files: Sequence[str]) -> tuple[list[Picked], list[Refused]]:
+    """As :func:`gather`, into a new folder among the uploads, which nobody can guess and whose files go when they do."""
     folder = Path(utils.get_upload_folder()) / secrets.token_hex(16)
     folder.mkdir(parents=True)
-    return folder
+    try:
+        return gather([Path(file) for file in files], folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        as_uploads(path for path in folder.rglob("*") if path.is_file())
 
 
 def picture_at(path: object, name: str) -> Upload:
-    """A picture of :func:`batch_folder`, or an upload, that a browser names.
+    """A picture of :func:`gathered`, or an upload, that a browser names.
 
     Raises:
         BadRequestError: it is not there, or no longer.

@@ -36,7 +36,7 @@ from seg_demo.gateway.visitor import Files, Upload, stem_of
 from seg_demo.inputs.images import read
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu
-from seg_demo.ui.batch_tab import FILE_TYPES, BatchTab, batch_folder, gather, patiently, picture_at
+from seg_demo.ui.batch_tab import FILE_TYPES, BatchTab, gathered, patiently, picture_at
 from seg_demo.ui.components import STATIC, Choice, Outcome, ViewStrip, examples, follow_file, image_box, language_of, outcome, plain_files, reporting, t, viewed, words
 from seg_demo.ui.editor import (
     NEW,
@@ -662,7 +662,7 @@ def make_queue(
     if not files:
         raise BadRequestError("batches.no_file")
     with one_batch():
-        picked, refused = gather([Path(path) for path in files], batch_folder())
+        picked, refused = gathered(files)
         if len(picked) > MOST_ITEMS:
             raise BadRequestError("batches.too_many_images", most=MOST_ITEMS)
         failed, items = [(left.name, left.why) for left in refused], []

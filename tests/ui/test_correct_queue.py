@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
-from gradio import utils
+from gradio import route_utils, utils
+from gradio.context import LocalContext
 from PIL import Image
 
 from seg_demo.core.settings import Settings
@@ -93,6 +94,24 @@ def test_a_picture_of_a_batch_is_looked_at_again(uploads):
     assert batch_tab.look_at(None, "otsu", 0.5) == (None, None)
     with pytest.raises(gr.Error, match="no longer"):
         batch_tab.look_at(str(EXAMPLES / "coins.png"), "otsu", 0.5)
+
+
+@pytest.mark.parametrize("ask", [lambda file: batch_tab.pictures_of([file]), lambda file: make_queue([file], "blank", None, REQUEST)])
+def test_what_was_unpacked_goes_when_uploads_do(uploads, monkeypatch, ask):
+    page, packed = gr.Blocks(), archive(uploads / "many.zip")
+    token = LocalContext.blocks.set(page)
+    try:
+        ask(packed)
+        assert len(list(uploads.rglob("a.png"))) == 1
+        route_utils.delete_files_created_by_app(page, 0)
+        assert not [path for folder in uploads.iterdir() if folder.is_dir() for path in folder.rglob("*") if path.is_file()]
+        monkeypatch.setattr(batch_tab, "settings", lambda: Settings(max_batch_files=1))
+        before = set(uploads.iterdir())
+        with pytest.raises(gr.Error):
+            ask(packed)
+        assert set(uploads.iterdir()) == before
+    finally:
+        LocalContext.blocks.reset(token)
 
 
 def test_strokes_that_teach_nothing_get_a_sentence(uploads, tmp_path):
