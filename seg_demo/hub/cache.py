@@ -400,6 +400,29 @@ def settle(id: str, sha: str, made: int = 0) -> None:
         pass  # a full disk: what was promised goes on counting
 
 
+def reserve_small(id: str, sha: str, files: Mapping[str, int], most: int, owners: Iterable[tuple[str, str]], lender: str | None) -> None:
+    """Mark a revision as visitors' before the first files of it are fetched, of which a visitor sees what it is: what lies there without a marker is the
+    owner's, and whatever is fetched later would be too. One that has a marker may be arriving, and what was promised for it goes on counting.
+
+    Args:
+        id: ``user/repo``.
+        sha: commit.
+        files: size in bytes of each file that may be fetched.
+        most: as for :func:`reserve`.
+        owners: as for :func:`reserve`.
+        lender: commit that has its weights instead, or None.
+
+    Raises:
+        SegDemoError: as for :func:`reserve`.
+    """
+    if marker(id, sha).is_file():
+        return
+    reserve(id, sha, files, most, owners)
+    settle(id, sha)
+    if lender is not None:
+        lend(id, sha, lender)
+
+
 def _refuse_if_full(id: str, wanted: int, new: int) -> None:
     """
     Args:

@@ -159,12 +159,13 @@ def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Itera
     return folder
 
 
-def look(spec: ModelSpec, *, token: bool = True) -> tuple[Listing, Path]:
+def look(spec: ModelSpec, *, token: bool = True, owners: Iterable[tuple[str, str]] = ()) -> tuple[Listing, Path]:
     """What the Hub has of a model, and the folder with its small files, which alone are fetched.
 
     Args:
         spec: of source ``hub``.
-        token: whether the login of this machine may be used.
+        token: whether the login of this machine may be used; False for what a visitor typed, as for :func:`fetch`.
+        owners: as for :func:`fetch`.
 
     Raises:
         SegDemoError: as for :func:`fetch`.
@@ -173,7 +174,11 @@ def look(spec: ModelSpec, *, token: bool = True) -> tuple[Listing, Path]:
         raise client.unavailable(OfflineModeIsEnabled(), Message("hub.not_looked_at", id=spec.id))
     try:
         listing, anonymous = _look_up_as(spec, token)
-        return listing, small_files(spec, listing, token=not anonymous)
+        if not token:
+            small = {path: size for path, size in listing.every.items() if path.endswith((".json", ".txt"))}
+            cache.reserve_small(spec.id, listing.sha, small, settings().visitor_models_bytes, owners, listing.lender)
+        with held(spec.id):
+            return listing, small_files(spec, listing, token=not anonymous)
     except (*TRANSPORT_ERRORS, SegDemoError, ValueError, RuntimeError) as error:
         raise client.sentence(error, spec, token) from error
 

@@ -485,8 +485,7 @@ def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Pat
     if spec.source == "folder":
         return untrusted.converted(catalog.trained_folder(spec.id) or Path(spec.id))
     if spec.source == "hub":
-        owners = [(entry.id, entry.revision or "main") for entry in catalog.menu(every=True) if entry.source == "hub" and not token]
-        folder = lookup.fetch(spec, token=token, report=report, owners=owners)
+        folder = lookup.fetch(spec, token=token, report=report, owners=() if token else _owners())
         if weight_paths(folder):
             return folder
         if report is not None and untrusted.ready(folder) is None:
@@ -641,6 +640,11 @@ class Offer:
         return {name: value for name, value in rows.items() if value}
 
 
+def _owners() -> list[tuple[str, str]]:
+    """Repositories and revisions that do not have to make room for what a visitor typed."""
+    return [(entry.id, entry.revision or "main") for entry in catalog.menu(every=True) if entry.source == "hub"]
+
+
 def offer(id: str, *, visitor: bool = False) -> Offer:
     """Look at a model without loading it.
 
@@ -658,7 +662,7 @@ def offer(id: str, *, visitor: bool = False) -> Offer:
         line = licences.of_folder(folder := locate(spec, token=True))
         return replace(_offer(spec.id, folder, "in the folder", weights_size(folder), line=line), refused=untrusted.look(folder, None))
     token = not visitor or catalog.on_menu(spec)
-    listing, folder = lookup.look(spec, token=token)
+    listing, folder = lookup.look(spec, token=token, owners=() if token else _owners())
     if listing.lender is not None:
         where = f"from the pull request of the Hub's conversion bot (commit {listing.lender[:8]})"
     elif listing.pickled:

@@ -91,6 +91,25 @@ def test_the_owners_models_and_the_menu_stay_and_do_not_count(hub, room):
     assert here("own/fetched", "own/menu", "ann/x", "ann/y", "ann/z") == [True, True, True, False, True]
 
 
+def test_what_was_looked_at_first_is_a_visitors_too(hub, room):
+    room(int(1.5 * SIZE))
+    hub.add_repo("own/menu", weights(9))
+    lookup.look(spec("own/menu"))
+    lookup.fetch(spec("own/menu"), token=True)
+    for number in range(3):
+        hub.add_repo(f"ann/{number}", weights(number))
+        lookup.look(spec(f"ann/{number}"), token=False)
+        assert used() < 3.5 * SIZE
+        lookup.fetch(spec(f"ann/{number}"), token=False)
+        age(f"ann/{number}", 100 - number)
+    assert here("own/menu", "ann/0", "ann/1", "ann/2") == [True, False, False, True]
+    # Of what is arriving the promise stays.
+    mark = cache.marker("ann/2", lookup.look(spec("ann/2"), token=False)[0].sha)
+    mark.write_text("7", encoding="ascii")
+    lookup.look(spec("ann/2"), token=False)
+    assert mark.read_text(encoding="ascii") == "7"
+
+
 def test_what_was_there_before_is_never_a_visitors(hub, room):
     hub.add_repo("ann/other", weights(1))
     room(int(1.5 * SIZE))
