@@ -106,7 +106,11 @@ class Predictor:
         Raises:
             SegDemoError: the model cannot be found, fetched or loaded; the message says what to do.
         """
-        return self.load(self.resolve(id, visitor=visitor, report=report), report)
+        model = self.load(resolved := self.resolve(id, visitor=visitor, report=report), report)
+        # For good, so that visitors' are not: those of a comparison are kept within the budget, and loaded by the worker again.
+        if zerogpu.ACTIVE and not visitor and resolved.path is not None:
+            zerogpu.hold(_key(resolved.path), model)
+        return model
 
     def resolve(self, id: str, *, visitor: bool = True, report: Report | None = None) -> ResolvedModel:
         """What an id stands for, with its files on this machine.
@@ -300,8 +304,6 @@ class Predictor:
                 return model  # another request built it since we looked
             self._make_space(sum(file.stat().st_size for file in weight_paths(path)))
             model = build(spec, path, device or str(self._device))
-        if zerogpu.ACTIVE and not device:
-            zerogpu.hold(key, model)
         if model.nbytes <= self._budget:
             self._make_space(model.nbytes)
             with self._lock:

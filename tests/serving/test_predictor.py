@@ -197,6 +197,8 @@ def test_on_zerogpu_only_plain_data_crosses_to_the_worker(hub, folders, loads, m
     assert len(loads) == 1, "the worker keeps what it loaded"
     zerogpu._loaded.clear()
     predictor.get("ann/model")
+    assert not zerogpu._held, "what visitors load here goes when the budget is used up"
+    predictor.get("ann/model", visitor=False)
     predictor.segment(IMAGE, "ann/model")
     assert len(loads) == 2, "what the parent loaded before the fork is used"
     zerogpu._held.clear()
