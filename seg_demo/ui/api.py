@@ -278,22 +278,24 @@ STATUSES = (
 )  # fmt: skip
 
 
-def plain(blocks: gr.Blocks) -> Plain:
+def plain(blocks: gr.Blocks, most: int) -> Plain:
     """What answers ``POST /segment`` of a page, for :class:`seg_demo.gateway.guard.Guard`.
 
     Args:
         blocks: the page, whose queue and visitors these requests are among.
+        most: requests that are let in at a time.
     """
-    return partial(_answer, blocks)
+    # Threads of their own: the page's files are read in anyio's, of which there are forty, and would wait behind those who wait for a slot.
+    return partial(_answer, blocks, anyio.CapacityLimiter(most))
 
 
-async def _answer(blocks: gr.Blocks, data: bytes | Path, request: Request) -> Response:
+async def _answer(blocks: gr.Blocks, threads: anyio.CapacityLimiter, data: bytes | Path, request: Request) -> Response:
     # As gradio sets them for a handler: who asks, in which language, and on ZeroGPU on whose account.
     asked = gr.Request(request)
     LocalContext.blocks.set(blocks)
     LocalContext.request.set(asked)
     requests.viewer.set(viewer_of({}, asked, None))
-    return await anyio.to_thread.run_sync(_in_words, data, request)
+    return await anyio.to_thread.run_sync(_in_words, data, request, limiter=threads)
 
 
 def _in_words(data: bytes | Path, request: Request) -> Response:

@@ -195,7 +195,7 @@ def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:
         "run_history": False,
         "mcp_server": settings().mcp,
         "auth": accounts(settings().auth) or None,
-        "app_kwargs": middleware(demo, plain(demo)) if demo is not None else None,
+        "app_kwargs": middleware(demo, plain(demo, DIRECT_MOST)) if demo is not None else None,
     }
 
 

@@ -7,17 +7,22 @@ import base64
 import io
 import socket
 import tempfile
+import threading
 import time
 from pathlib import Path
 
+import anyio
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from starlette.requests import Request
 
 from seg_demo.core.settings import scientific_bytes, settings
 from seg_demo.gateway import guard
+from seg_demo.ui import api
 from tests.surface import API, COINS, file_data, http, metric, quiet, uploaded  # noqa: F401  (fixtures)
 
 PICTURE = COINS.read_bytes()
@@ -140,6 +145,25 @@ def test_who_leaves_is_not_worked_for(http):  # noqa: F811
         time.sleep(0.2)
     assert metric(http.get("/metrics").text, "LeftError") >= before + 3
     quiet(http)
+
+
+def test_who_waits_for_an_answer_leaves_the_page_its_threads(monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr(api, "_in_words", lambda data, request: ended.wait(30))
+    request = Request({"type": "http", "headers": [], "query_string": b"", "client": ("127.0.0.1", 1), "session": {}})
+
+    async def all_at_once() -> None:
+        answer = api.plain(gr.Blocks(), guard.DIRECT_MOST)
+        waiting = [asyncio.create_task(answer(b"", request)) for _ in range(guard.DIRECT_MOST)]
+        await asyncio.sleep(0.1)
+        try:
+            with anyio.fail_after(5):
+                await anyio.to_thread.run_sync(COINS.stat)  # as it is before a file is sent
+        finally:
+            ended.set()
+            await asyncio.gather(*waiting)
+
+    asyncio.run(all_at_once())
 
 
 def test_pictures_that_wait_are_held_within_bounds():
