@@ -263,7 +263,8 @@ class Jobs:
             self.check_free(job.owner)
             # A start that fails leaves the job in the state that it was in.
             before = {name: read_json(job.folder / name) for name in (RUNNER, EXIT)}
-            for name in (RUNNER, EXIT, CHILD, RESULT, PROGRESS):
+            # Who ran it before stays until the new one is written down: without any it is a draft, of which old ones are removed.
+            for name in (EXIT, CHILD, RESULT, PROGRESS):
                 (job.folder / name).unlink(missing_ok=True)
             told = ["--progress-file", str(job.folder / PROGRESS), "--json"]
             try:

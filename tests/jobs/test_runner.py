@@ -192,6 +192,25 @@ def test_where_no_process_can_be_started_nothing_has_changed(tmp_path, monkeypat
     assert job.state() == before != DRAFT, "it can be resumed later"
 
 
+def test_a_job_is_no_draft_while_it_is_resumed(tmp_path, monkeypatch):
+    """It has no process for a moment, or for good where the server is killed in it; old drafts are removed."""
+    store = Commands(tmp_path / "jobs", PATIENCE)
+    store.words = []
+    job = store.draft("data", folder(tmp_path / "data", 2), QUICK)
+    store.remember(job, created=0.0)
+    job_files.write_json(job.folder / job_files.RUNNER, {"pid": 0, "began": "x"})
+    job_files.write_json(job.folder / job_files.EXIT, {"code": 143})
+    seen = []
+
+    def launch(*_):
+        store._tidy()
+        seen.append((job.state(), [one.id for one in store.list()]))
+
+    monkeypatch.setattr("seg_demo.jobs.store.launch", launch)
+    store.resume(job)
+    assert seen == [(INTERRUPTED, [job.id])]
+
+
 def test_the_training_command_with_too_little_memory_to_begin_ends_and_says_so(tmp_path):
     """Whatever numpy's and torch's threads do when they cannot be made, the job ends."""
     store = Commands(tmp_path / "jobs", (60.0, 60.0))
