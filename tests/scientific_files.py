@@ -64,7 +64,7 @@ def last(planes: np.ndarray) -> np.ndarray:
 
 def variants(folder: Path) -> Iterator[Variant]:
     """Every file, written one after the other."""
-    for family in (_ome, _imagej, _pages, _planar, _tiled, _depths, _kinds, _many, _compressions, _predictors, _headers, _earth, _medical, _volumes, _arrays, _png):
+    for family in (_ome, _imagej, _pages, _planar, _tiled, _depths, _kinds, _many, _compressions, _predictors, _headers, _earth, _masked, _medical, _volumes, _arrays, _png):
         for number, (name, path, samples, *rest) in enumerate(family(folder)):
             yield Variant(family.__name__[1:], name or str(number), path, samples, *rest)
 
@@ -232,6 +232,28 @@ def _earth(folder: Path):
             wide, high = float(np.hypot(affine.a, affine.d)), float(np.hypot(affine.b, affine.e))
             facts = {"pixel_size": (wide, high), "unit": "degree" if name == "degrees" else "meter", "crs": crs, "affine": tuple(affine)[:6]}
             yield f"{name} {len(options)}", path, last(array), {**facts, "channels": tuple(f"band {index}" for index in range(4))}
+
+
+def _masked(folder: Path):
+    """Rasters with a mask within, as GDAL writes it beside overviews: a channel more that says how opaque pixels are, of fractions NaN."""
+    there = np.ones((HEIGHT, WIDTH), dtype=bool)
+    there[: HEIGHT // 3, 4:] = there[-7:, : WIDTH // 2] = False
+    for dtype, options in (("u1", {}), ("u2", {"tiled": True, "blockxsize": 16, "blockysize": 32, "compress": "lzw"}), ("f4", {"compress": "deflate", "blockysize": 5})):
+        path = folder / f"masked-{dtype}.tif"
+        array = noise(dtype, 3, HEIGHT, WIDTH)
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            raster(path, array, *PLACES["utm"], **options)
+            with rasterio.open(path, "r+") as file:
+                file.write_mask(there)
+                file.build_overviews([2])
+        with rasterio.open(path) as file:
+            assert np.array_equal(file.dataset_mask() > 0, there)
+        if dtype == "f4":
+            yield dtype, path, np.where(there[..., None], last(array), np.float32("nan")), {}
+            continue
+        opaque = there[..., None].astype(array.dtype) * np.iinfo(array.dtype).max
+        seen = {"pixels": np.where(there[..., None], last(array), 255)} if dtype == "u1" else {}
+        yield dtype, path, np.concatenate([last(array), opaque], axis=-1), seen
 
 
 def dicom(path: Path, array: np.ndarray, *, syntax: str = ExplicitVRLittleEndian, **attributes: Any) -> FileDataset:

@@ -64,8 +64,14 @@ def open_dicom(path: Path, most: int) -> Opened:
             syntax = found.file_meta.get("TransferSyntaxUID", "")
             raise Unread(Message("scientific.dicom_not_decoded", syntax=_class_name(str(syntax)))) from error
         values = values.reshape(height, width, -1)
+        if limits is not None and "ModalityLUTSequence" not in found:
+            values = np.where((values >= limits[0]) & (values <= limits[1]), values.dtype.type(padding), values)
         return np.ascontiguousarray(values[..., list(wanted)]).astype(values.dtype.newbyteorder("="), copy=False)
 
+    padding = found.get("PixelPaddingValue") if not colour else None
+    # All between the two is padding (PS3.3 C.7.5.1.1.2).
+    other = found.get("PixelPaddingRangeLimit") if padding is not None else None
+    limits = None if other is None else sorted((int(padding), int(other)))
     if palette and (lookup := found.get("RedPaletteColorLookupTableDescriptor")) is not None:
         bits = int(lookup[2])
     probe = np.dtype(f"u{2 if palette and bits > 8 else 1}") if palette else _dicom_dtype(found)
@@ -75,7 +81,6 @@ def open_dicom(path: Path, most: int) -> Opened:
         windows = _windows(found, max(at)) if not colour else ()
         return Stack(1, frames if in_depth else 1, 1 if in_depth else frames, windows, *_rescale(found, max(at)), bits)
 
-    padding = found.get("PixelPaddingValue") if not colour else None
     return Opened(
         height, width, probe, plane, ("red", "green", "blue")[: 3 if colour else 1] if colour else ("",), stack((0, 0, 0)),
         lambda at: _dicom_calibration(found, max(at)), colour, None, photometric == "MONOCHROME1",

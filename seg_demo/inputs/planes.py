@@ -69,6 +69,7 @@ class Opened:
             that can be read in parts; or None.
         whole: (page, t, z) and channels; raises :class:`seg_demo.core.errors.Damaged` if parts of them lie outside of the file.
         step: rows that are stored together.
+        uneven: number, from 1, of the first page that has another depth or other times than the first; 0 if all are alike.
     """
 
     height: int
@@ -89,6 +90,7 @@ class Opened:
     parts: Callable[[tuple[int, int, int], Sequence[int], int, int], Iterator[tuple[int, int, np.ndarray]]] | None = None
     whole: Callable[[tuple[int, int, int], Sequence[int]], None] = lambda at, wanted: None
     step: int = 1
+    uneven: int = 0
 
 
 @dataclass

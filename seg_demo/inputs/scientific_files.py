@@ -62,12 +62,13 @@ SAMPLES, PIXELS, POINTS, FACTS, LOOK, STACK = "samples", "pixels", "points", "fa
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 
 
-def open_tiff(path: Path, most: int) -> Opened:
+def open_tiff(path: Path, most: int, chosen: int = 0) -> Opened:
     """TIFF and BigTIFF of every kind that tifffile reads; what it does not read, the server's reader and Pillow try.
 
     Args:
         path: of the file.
         most: bytes that a decoded page may have.
+        chosen: page that is looked at. A file may hold images of other sizes, depths and channels: all but the number of pages is of this one.
     """
     import tifffile
 
@@ -76,6 +77,7 @@ def open_tiff(path: Path, most: int) -> Opened:
     tif = tifffile.TiffFile(path, _multifile=False)
     page = tif.pages.first
     notes: tuple[str, ...] = ()
+    listed: list[Any] = []
     if not exact:
         # Looking for what belongs together means reading every page's tags.
         series, notes = [_first_alone(page)], (Message("images.more_pages", count=counted),)
@@ -83,7 +85,10 @@ def open_tiff(path: Path, most: int) -> Opened:
         listed = list(tif.series)
         series = [one for one in listed if not (one.keyframe.is_reduced or one.keyframe.is_mask)] or listed
     planes = [Series.of(one) for one in series]
-    first = planes[0]
+    # Colours of a palette and the like are seen, page by page; channels that have pages of their own are such.
+    offsets = np.cumsum([0, *(one.length() * (one.length("C") if _mapped(one.series.keyframe) else 1) for one in planes)])
+    first = planes[min(int(np.searchsorted(offsets, chosen, side="right")), len(planes)) - 1]
+    uneven = next((int(offset) + 1 for one, offset in zip(planes, offsets, strict=False) if one.length("Z") != planes[0].length("Z") or one.length("T") != planes[0].length("T")), 0)
     page = first.series.keyframe
     # Not of the file's first page, which may be a preview.
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -109,8 +114,11 @@ def open_tiff(path: Path, most: int) -> Opened:
     turn = 1 if geographic else int(page.tags.valueof(ORIENTATION) or 1)
     turn = turn if 1 <= turn <= 8 else 1
     height, width = page.shape[page.axes.index("Y")], page.shape[page.axes.index("X")]
-    offsets = np.cumsum([0, *(one.length() for one in planes)])
     size = path.stat().st_size
+    mask = _mask_of(page, listed, path, size) if turn == 1 and alpha is None and dtype.kind in "uf" and not _mapped(page) else None
+    if mask is not None and dtype.kind == "u":
+        # A channel more, as others store it.
+        alpha = channels
 
     def series_of(at: tuple[int, int, int]) -> int:
         return int(np.searchsorted(offsets, at[0], side="right")) - 1
@@ -118,8 +126,6 @@ def open_tiff(path: Path, most: int) -> Opened:
     def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
         number = series_of(at)
         which = planes[number]
-        if which.series.keyframe.shape != page.shape or which.series.keyframe.dtype != page.dtype:
-            raise Unread(Message("scientific.pages_differ", number=at[0] + 1))
         parts: dict[int, np.ndarray] = {}
         for channel in sorted({sample // per_page for sample in wanted}):
             parts[channel] = _read_page(path, which.series, which.number(at[0] - int(offsets[number]), at[1], at[2], channel), size)
@@ -136,16 +142,33 @@ def open_tiff(path: Path, most: int) -> Opened:
         number = series_of(at)
         which = planes[number]
         numbers = [which.number(at[0] - int(offsets[number]), at[1], at[2], channel) for channel in sorted({sample // per_page for sample in wanted})]
-        if which.series.keyframe.shape != page.shape or which.series.keyframe.dtype != page.dtype:
-            raise Unread(Message("scientific.pages_differ", number=at[0] + 1))
         return [rasters.StoredPage(path, which.series, index, size) for index in numbers]
 
+    def in_file(wanted: Sequence[int]) -> list[int]:
+        return [channel for channel in wanted if channel < channels] or [0]
+
+    def masked(values: np.ndarray, wanted: Sequence[int], there: np.ndarray) -> np.ndarray:
+        """Channels of the file (h, w, so many), and what its mask says of the same pixels."""
+        if dtype.kind == "f":
+            return np.where(there[..., None], values, values.dtype.type("nan"))
+        opacity, known = there.astype(values.dtype) * values.dtype.type((1 << int(page.bitspersample)) - 1), in_file(wanted)
+        return np.stack([opacity if channel == channels else values[..., known.index(channel)] for channel in wanted], axis=-1)
+
+    def masked_plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
+        return masked(plane(at, in_file(wanted)), wanted, _rows_of(mask, 0, height, width))
+
     def whole(at: tuple[int, int, int], wanted: Sequence[int]) -> None:
-        for one in stored(at, wanted):
+        for one in stored(at, in_file(wanted)):
             one.check()
 
     def parts(at: tuple[int, int, int], wanted: Sequence[int], top: int, bottom: int) -> Iterator[tuple[int, int, np.ndarray]]:
-        return rasters.parts_of(stored(at, wanted), wanted, per_page, top, bottom)
+        found = rasters.parts_of(stored(at, in_file(wanted)), in_file(wanted), per_page, top, bottom)
+        if mask is None:
+            yield from found
+            return
+        there = _rows_of(mask, top, bottom, width)
+        for row, column, values in found:
+            yield row, column, masked(values, wanted, there[row - top : row - top + values.shape[0], column : column + values.shape[1]])
 
     labels = _tiff_calibration(tif, first, turn)[1]
     found = None
@@ -158,9 +181,7 @@ def open_tiff(path: Path, most: int) -> Opened:
 
     shown = (width, height) if turn >= 5 else (height, width)
     depth, times = first.length("Z"), first.length("T")
-    if photometric in (3, 5, 8, 9, 10) or (photometric == 6 and int(page.compression) not in (6, 7, 34892)):
-        # Palettes, printing colours and the like, as the eye sees them. Channels that have pages of their own are such.
-        offsets = np.cumsum([0, *(one.length() * one.length("C") for one in planes)])
+    if _mapped(page):
 
         def seen(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
             number = series_of(at)
@@ -178,15 +199,39 @@ def open_tiff(path: Path, most: int) -> Opened:
             return values[..., list(wanted)]
 
         stack = Stack(int(offsets[-1]), depth, times)
-        opened = Opened(*shown, np.dtype(np.uint8), seen, ("red", "green", "blue"), stack, calibration, colour=True, notes=notes)
+        opened = Opened(*shown, np.dtype(np.uint8), seen, ("red", "green", "blue"), stack, calibration, colour=True, notes=notes, uneven=uneven)
         return opened
     profile = structure.tags.get(PROFILE, (None,))[0] if colour else None
     return Opened(
-        *shown, np.dtype(np.uint8 if dtype == bool else dtype), plane, names(labels if len(labels) == channels else (), channels),
+        *shown, np.dtype(np.uint8 if dtype == bool else dtype), plane if mask is None else masked_plane,
+        names(labels if len(labels) == channels else (), max(channels, 0 if alpha is None else alpha + 1)),
         Stack(int(offsets[-1]), depth, times, bits=int(page.bitspersample)), calibration, colour, alpha, photometric == 0, nodata, notes,
         premultiplied, profile if isinstance(profile, bytes) else None,
-        parts=parts if turn == 1 else None, whole=whole, step=min(page.tilelength if page.is_tiled else page.rowsperstrip, height),
+        parts=parts if turn == 1 else None, whole=whole, step=min(page.tilelength if page.is_tiled else page.rowsperstrip, height), uneven=uneven,
     )  # fmt: skip
+
+
+def _mapped(page: Any) -> bool:
+    """Whether its values are palettes' entries, printing colours and the like, which are read as the eye sees them."""
+    return (photometric := int(page.photometric)) in (3, 5, 8, 9, 10) or (photometric == 6 and int(page.compression) not in (6, 7, 34892))
+
+
+def _mask_of(page: Any, listed: Sequence[Any], path: Path, size: int) -> rasters.StoredPage | None:
+    """The mask of a page, 0 where it has no data: a page of its own behind it, of the same size (TIFF 6.0, SubfileType 4; GDAL's internal masks)."""
+    before_next = min((one.keyframe.index for one in listed if one.keyframe.index > page.index and not (one.keyframe.is_mask or one.keyframe.is_reduced)), default=math.inf)
+    for one in listed:
+        mask = one.keyframe
+        if mask.is_mask and page.index < mask.index < before_next and mask.shape == (page.imagelength, page.imagewidth):
+            return rasters.StoredPage(path, one, 0, size)
+    return None
+
+
+def _rows_of(mask: rasters.StoredPage, top: int, bottom: int, width: int) -> np.ndarray:
+    """bool (bottom - top, W): rows of a mask."""
+    there = np.zeros((bottom - top, width), dtype=bool)
+    for row, column, values in mask.parts([0], top, bottom):
+        there[row - top : row - top + values.shape[0], column : column + values.shape[1]] = values[..., 0] != 0
+    return there
 
 
 def _first_alone(page: Any) -> Any:
@@ -449,7 +494,7 @@ def _orientation(affine: np.ndarray, shape: tuple[int, ...]) -> tuple[int, tuple
     return to[along], gone(down), gone(across)
 
 
-OPENERS: dict[str, Callable[[Path, int], Opened]] = {
+OPENERS: dict[str, Callable[..., Opened]] = {
     "TIFF": open_tiff, "PNG": open_png, "NUMPY": open_numpy, "NIFTI": open_nifti, "DICOM": dicom.open_dicom,
 }  # fmt: skip
 
@@ -473,13 +518,16 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
         width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
         if not fits(width, height):
             return {"size": [width, height]}
-    opened = OPENERS[order["kind"]](path, int(order["page_bytes"]))
+    asked = View.parse(order["view"])
+    page = asked.page if asked is not None and isinstance(asked.page, int) else 0
+    opened = OPENERS[order["kind"]](path, int(order["page_bytes"]), *([page] if order["kind"] == "TIFF" else []))
     height, width = opened.height, opened.width
     if not fits(width, height):
         return {"size": [width, height]}
     if order["want"] == STACK:
+        if opened.uneven:
+            raise Unread(Message("scientific.pages_differ", number=opened.uneven))
         return {"stack": asdict(opened.stack)}
-    asked = View.parse(order["view"])
     if opened.stack_of is not None:
         # Which windows there are to choose from is known once the plane is.
         first, _ = settle(replace(asked or View(), window=None), opened, order.get("channels"))

@@ -515,6 +515,7 @@ def _simple(places: np.ndarray) -> Iterator[np.ndarray]:
     order = np.argsort(places, kind="stable")
     same = ordered[1:] == ordered[:-1]
     again = np.unique(np.concatenate([order[1:][same], order[:-1][same]]))
+    del ordered, order, same
     stretches: list[tuple[int, int]] = [(0, int(again[0]))]  # of the path from its first point, or from one that is passed again, on
     seen: dict[int, int] = {}
     ends = [*again[1:].tolist(), len(places)]

@@ -364,11 +364,10 @@ class _Outlines:
         self._tracer = Tracer(width, self._take)
 
     def _take(self, label: int, piece: int, ring: np.ndarray) -> None:
-        x, y = ring.astype(np.int64).T
-        area = int(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
         self._labels.append(label)
         self._pieces.append(piece)
-        self._counts.append(len(ring) if area > 0 else -len(ring))
+        # From its upper left corner an outline goes to the right, and a hole down.
+        self._counts.append(len(ring) if ring[0, 1] == ring[1, 1] else -len(ring))
         self._file.write(ring.tobytes())
 
     def add(self, band: np.ndarray) -> None:

@@ -25,8 +25,9 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from seg_demo.__main__ import main
 from seg_demo.core.errors import BadImageError, BadRequestError, BusyError
+from seg_demo.core.picture import View
 from seg_demo.inputs import images, scientific, scientific_files
-from seg_demo.inputs.images import decode_mask, read
+from seg_demo.inputs.images import decode_mask, read, views_of
 from seg_demo.serving.predictor import load_model
 from tests.inputs.test_images import linear_profile
 from tests.pictures import auto
@@ -490,3 +491,32 @@ def test_a_result_says_what_was_looked_at_and_how_large_it_is(stack, tmp_path, c
     place = tmp_path / "place.tif"
     raster(place, noise("u2", 1, 40, 50), *PLACES["utm"])
     assert load_model("otsu").predict(place).to_dict()["crs"] == "EPSG:32633"
+
+
+def test_images_of_a_file_have_sizes_depths_and_channels_of_their_own(tmp_path):
+    """OME-TIFF with several images: all but the number of pages is of the one that is looked at."""
+    path = tmp_path / "some.ome.tif"
+    deep, colours, other = noise("u2", 4, 30, 40), noise("u2", 3, 30, 40), noise("u1", 2, 24, 50)
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for array, axes in ((deep, "ZYX"), (colours, "CYX"), (other, "ZYX")):
+            file.write(array, photometric="minisblack", metadata={"axes": axes})
+    shown = {page: read(path, view={"page": page}, with_samples=True) for page in range(3)}
+    assert [(picture.stack.pages, picture.stack.z, len(picture.channels), picture.view.z) for picture in shown.values()] == [(3, 4, 1, 2), (3, 1, 3, 0), (3, 2, 1, 1)]
+    assert np.array_equal(shown[0].samples[..., 0], deep[2]) and np.array_equal(shown[1].samples, np.moveaxis(colours, 0, -1))
+    assert np.array_equal(shown[2].samples[..., 0], other[1]) and np.array_equal(read(path, view={"page": 2, "z": 0}).pixels[..., 0], other[0])
+    with pytest.raises(BadRequestError, match="z"):
+        read(path, view={"page": 2, "z": 3})
+    with pytest.raises(BadImageError, match="page 2 differs from the first one"):
+        views_of(path, View(page="all"))
+
+
+def test_padding_may_be_a_range(tmp_path):
+    array = np.arange(-30, 90, dtype=np.int16).reshape(10, 12)
+    for first, last_ in ((-30, 9), (9, -30)):
+        found = dicom(tmp_path / "a.dcm", array, RescaleSlope=1, RescaleIntercept=0)
+        found.add_new("PixelPaddingValue", "SS", first)
+        found.add_new("PixelPaddingRangeLimit", "SS", last_)
+        found.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+        picture = read(tmp_path / "a.dcm", with_samples=True)
+        assert np.array_equal(picture.samples[..., 0], np.where(array <= 9, first, array)) and not picture.pixels[array <= 9].any()
+        assert any("33.33% of the pixels hold no data" in str(note) for note in picture.notes)

@@ -363,6 +363,7 @@ def test_outlines_in_bands_are_those_of_the_whole(monkeypatch, loose):
         tracer.close()
         roots, found = tracer.roots(), {}
         area = [int(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) for x, y in (ring.astype(int).T for _, _, ring in rings)]
+        assert [each > 0 for each in area] == [ring[0, 1] == ring[1, 1] for _, _, ring in rings]
         for index in sorted(range(len(rings)), key=lambda index: area[index] < 0):
             label, piece, ring = rings[index]
             found.setdefault((label, int(roots[piece])), []).append(tuple(map(tuple, ring.tolist())))
