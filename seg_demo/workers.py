@@ -206,7 +206,7 @@ class Order:
             result = model.predict(picture, report=report, **self.asked)
             subject = Subject(result, picture.pixels, job.source.name, pixel=self.pixel)
             files = {} if self.kept and not self.formats else files_of(subject, self.formats)
-            lost = {name: subject.lost(name) for name in self.formats}
+            lost, result = {name: subject.lost(name) for name in self.formats}, subject.segmentation
         except (SegDemoError, OSError) as error:
             return Done(job, str(error))
         limit = () if result.limit is None else (_limit_sentence(result.limit.objects, str(self.asked["detail"])),)

@@ -12,7 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -557,13 +557,9 @@ def _text(table: str) -> bytes:
 
 
 def bundle(
-    image: np.ndarray | Callable[[], np.ndarray],
-    segmentation: Segmentation,
-    stem: str,
-    file_name: str | None = None,
-    formats: Sequence[str] = (),
+    image: np.ndarray | Callable[[], np.ndarray], segmentation: Segmentation, stem: str, file_name: str | None = None, formats: Sequence[str] = (),
     pixel: PixelSize | None = None,
-) -> dict[str, bytes]:
+) -> dict[str, bytes]:  # fmt: skip
     """Every file that a person can take away, or those of some formats.
 
     Args:
@@ -588,14 +584,23 @@ def bundle(
 
 
 def files_of(subject: Subject, formats: Sequence[str] = ()) -> dict[str, bytes]:
-    """As :func:`bundle`, of a subject; names begin with its prefix."""
+    """As :func:`bundle`, of a subject; names begin with its prefix. A note of its result says what was left out."""
     segmentation = subject.segmentation
     every = rows_of(formats, TASKS[segmentation.task]) if formats else (row for row in EXPORTS.values() if row.bundled)
     rows = [row for row in every if row.of(segmentation)]
     for name in formats:
         if name in _OF and not all(EXPORTS[key].of(segmentation) for key in FORMATS[name]):
             raise BadRequestError("exports.not_calibrated", format=name, of=Message(_OF[name]))
-    return {subject.prefix + row.file: row.make(subject) for row in rows}
+    found = {}
+    for row in rows:
+        try:
+            found[subject.prefix + row.file] = row.make(subject)
+        except BadRequestError as error:
+            if formats or error.message.key != "exports.not_on_earth":
+                raise
+            # Nobody asked for it by name, and the rest is not lost with it.
+            subject.segmentation = replace(subject.segmentation, notes=(*subject.segmentation.notes, error.message))
+    return found
 
 
 def zip_bytes(files: dict[str, bytes]) -> bytes:

@@ -265,11 +265,18 @@ def _write(
             pass
     means = mean_scores(np.stack(scores))
     found = Segments(labels, areas, means, shape, raster, None if outlines is None else outlines.pieces())
+    left: list[Message] = []
     if outlines is not None:
-        with (bands.folder / "geojson.part").open("wb") as file:
-            for part in outlines.geojson(found):
-                file.write(part)
-        os.replace(bands.folder / "geojson.part", folder / FORMATS["geojson"])
+        try:
+            with (bands.folder / "geojson.part").open("wb") as file:
+                for part in outlines.geojson(found):
+                    file.write(part)
+            os.replace(bands.folder / "geojson.part", folder / FORMATS["geojson"])
+        except BadRequestError as error:  # some of it is nowhere on Earth
+            if formats:
+                raise
+            left.append(error.message)
+            wanted.remove(FORMATS["geojson"])
     if FORMATS["csv"] in wanted:
         write_atomically(folder / FORMATS["csv"], found.csv())
     ids, seen = (np.concatenate(parts) for parts in zip(*small, strict=True))
@@ -278,7 +285,7 @@ def _write(
         write_atomically(folder / OVERLAY, draw.overlay_png(seen, looked_at))
     computed = bands.folder / _COMPUTED  # not there if all ended between the last band and this
     known = json.loads(computed.read_text(encoding="utf-8")) if computed.is_file() else {}
-    notes = [*raster.notes, *known.get("notes", ())]
+    notes = [*raster.notes, *known.get("notes", ()), *left]
     result = {
         "task": looked_at.task, "model": {"id": spec.id, "revision": spec.revision, "architecture": spec.architecture, "source": spec.source},
         "width": raster.width, "height": raster.height, "device": known.get("device"), "seconds": {"total": known.get("seconds", 0.0)},

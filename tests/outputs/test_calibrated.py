@@ -15,6 +15,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedCTImageStorage, UltrasoundMultiFrameImageStorage
 from rasterio.features import rasterize
+from rasterio.transform import Affine
 from rasterio.warp import transform
 
 from seg_demo.__main__ import main
@@ -24,7 +25,7 @@ from seg_demo.core.types import INSTANCE, LabelSet, Segment, Segmentation, paint
 from seg_demo.inputs import scientific
 from seg_demo.inputs.images import read
 from seg_demo.outputs.export import bundle, geojson
-from tests.scientific_files import AFFINES, PATIENT, PERSON, PLACES, dicom, raster
+from tests.scientific_files import AFFINES, PATIENT, PERSON, PLACES, dicom, noise, raster
 
 LABELS = LabelSet.from_names(["background", "field", "water"], 0)
 
@@ -197,3 +198,18 @@ def test_the_command_line_writes_them(tmp_path):
     assert main(["segment", str(tmp_path / "a.tif"), "--model", "otsu", "--out", str(tmp_path / "out"), "--format", "geotiff", "geojson"]) == 0
     assert {path.name for path in (tmp_path / "out" / "a").iterdir()} == {"mask.tif", "segments.geojson"}
     assert main(["segment", str(tmp_path / "a.tif"), "--model", "otsu", "--out", str(tmp_path / "none"), "--format", "nifti"]) == 1
+
+
+def test_a_disc_of_the_earth_has_every_file_but_that_in_degrees(tmp_path):
+    """The corners of a geostationary picture are no places. Whoever asks for GeoJSON is told; nobody else loses the rest."""
+    half = 5_567_248.0
+    crs = "+proj=geos +h=35785831 +lon_0=0 +sweep=y"
+    raster(tmp_path / "disc.tif", noise("u1", 3, 40, 40), crs, Affine(half / 20, 0, -half, 0, -half / 20, half))
+    result = result_of(tmp_path / "disc.tif")
+    files = bundle(lambda: np.zeros((40, 40, 3), np.uint8), result, "")
+    assert "segments.geojson" not in files and {"mask.png", "mask.tif", "segments.csv"} <= set(files)
+    assert any("no longitude and latitude" in note for note in json.loads(files["result.json"])["notes"])
+    with pytest.raises(BadRequestError, match="Write geotiff, which keeps that system"):
+        bundle(lambda: None, result, "", formats=["geojson"])
+    assert main(["segment", str(tmp_path / "disc.tif"), "--model", "otsu", "--out", str(tmp_path / "out")]) == 0
+    assert any("no longitude and latitude" in note for note in json.loads((tmp_path / "out" / "disc" / "result.json").read_text())["notes"])
