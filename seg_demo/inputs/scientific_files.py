@@ -353,7 +353,20 @@ def _georeference(path: Path, page: Any) -> tuple[Calibration | None, tuple[str,
     number = crs.to_epsg(confidence_threshold=100)
     place = Georeference(f"EPSG:{number}" if number else crs.to_wkt(), affine, tags, bool(crs.is_geographic))
     unit = "degree" if crs.is_geographic else unit_of(crs.linear_units) or str(crs.linear_units)[:40]
-    return Calibration(place.pixel_size, unit, place), labels, ()
+    return Calibration(place.pixel_size, unit, place), labels, _stretched(crs, affine, page)
+
+
+# Radius of the sphere of EPSG:3857 in metres, and how much too long a metre may be before it is said.
+_RADIUS, _STRETCHED = 6_378_137.0, 1.02
+
+
+def _stretched(crs: Any, affine: tuple[float, ...], page: Any) -> tuple[Message, ...]:
+    """That lengths of Mercator's projection, which maps in browsers have, are no lengths on the ground."""
+    if not crs.is_projected or crs.to_dict().get("proj") not in ("merc", "webmerc"):
+        return ()
+    north = affine[3] * page.imagewidth / 2 + affine[4] * page.imagelength / 2 + affine[5]
+    longer = math.cosh(min(abs(north) * crs.linear_units_factor[1] / _RADIUS, 10.0))
+    return (Message("scientific.mercator", longer=f"{longer:.2f}", larger=f"{longer**2:.2f}"),) if longer > _STRETCHED else ()
 
 
 def open_png(path: Path, most: int) -> Opened:

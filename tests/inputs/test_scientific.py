@@ -22,6 +22,8 @@ import rasterio
 import tifffile
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless, RLELossless
+from rasterio.transform import Affine
+from rasterio.warp import transform
 
 from seg_demo.__main__ import main
 from seg_demo.core.errors import BadImageError, BadRequestError, BusyError
@@ -520,3 +522,13 @@ def test_padding_may_be_a_range(tmp_path):
         picture = read(tmp_path / "a.dcm", with_samples=True)
         assert np.array_equal(picture.samples[..., 0], np.where(array <= 9, first, array)) and not picture.pixels[array <= 9].any()
         assert any("33.33% of the pixels hold no data" in str(note) for note in picture.notes)
+
+
+def test_mercator_says_that_it_stretches(tmp_path):
+    """A metre of a map in the browser at 60 degrees is half a metre on the ground, for the cosine of 60 degrees is a half."""
+    north = transform("EPSG:4326", "EPSG:3857", [10.0], [60.0])[1][0]
+    raster(tmp_path / "a.tif", noise("u1", 3, 20, 30), "EPSG:3857", Affine(5, 0, 1_113_194.9, 0, -5, north + 50))
+    raster(tmp_path / "b.tif", noise("u1", 3, 20, 30), "EPSG:3857", Affine(5, 0, 1_113_194.9, 0, -5, 50))
+    raster(tmp_path / "c.tif", noise("u1", 3, 20, 30), *PLACES["utm"])
+    said = [[str(note) for note in read(tmp_path / f"{name}.tif").notes if "Mercator" in note] for name in "abc"]
+    assert said[0] and "lengths come out 2.00 and areas 4.00 times" in said[0][0] and not said[1] and not said[2]
