@@ -246,14 +246,14 @@ def _prompt(options: argparse.Namespace) -> int:
     from seg_demo.outputs.export import bundle
     from seg_demo.serving.predictor import load_model
 
-    picture = read(options.image, view=options.view)
+    picture = read(options.image, view=options.view, with_samples=True)
     for prompt in prompts:  # before a model is fetched for nothing
         prompt.check(*picture.pixels.shape[:2])
     with load_model(options.model, device=options.device).prompt(picture) as session:
         result = session.answer(prompts) if prompts else session.everything()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
-        for name, data in bundle(picture.pixels, result, "", file_name=options.image.name).items():
+        for name, data in bundle(picture, result, "", file_name=options.image.name).items():
             write_atomically(options.out / name, data)
     except OSError as error:
         raise BadRequestError("cli.out_not_writable", out=options.out, why=error.strerror) from error
@@ -512,7 +512,7 @@ def _read_back(
     id_map, _ = decode_mask(folder / "mask.png")
     measured, pieces = _measured_before(folder / EXPORTS["segments"].file), None
     if not TASKS[result["task"]].objects:
-        pieces = measure(semantic_segmentation(id_map, labels or _labels_in(result)), read(job.data(), view=result.get("view")).pixels, pieces=True)
+        pieces = measure(semantic_segmentation(id_map, labels or _labels_in(result)), read(job.data(), view=result.get("view"), with_samples=True), pieces=True)
     return result, id_map, measured, pieces
 
 

@@ -202,9 +202,9 @@ class Order:
         from seg_demo.outputs.export import Subject, files_of
 
         try:
-            picture = read(job.data(), view=job.view, channels=model.samples)
+            picture = read(job.data(), view=job.view, channels=model.samples, with_samples=True)
             result = model.predict(picture, report=report, **self.asked)
-            subject = Subject(result, picture.pixels, job.source.name, pixel=self.pixel)
+            subject = Subject(result, picture, job.source.name, pixel=self.pixel)
             files = {} if self.kept and not self.formats else files_of(subject, self.formats)
             lost, result = {name: subject.lost(name) for name in self.formats}, subject.segmentation
         except (SegDemoError, OSError) as error:

@@ -103,7 +103,7 @@ class Summary:
             picture: uint8 (h, w, 3), of any size: what the contact sheet shows; or what gives it, asked as long as there is room on the sheet.
             png: of a panoptic result, how the JSON calls its PNG.
             measured: of a result that has objects, names and values of further columns of :data:`OBJECTS`, see
-                :func:`seg_demo.outputs.export.measured_columns`; the same names for every image.
+                :func:`seg_demo.outputs.export.measured_columns`; of other channels other names.
             pieces: of a result that has none, its connected pieces.
         """
         width, height = result["width"], result["height"]
@@ -269,7 +269,7 @@ class Summary:
             self._columns = [*unit, *(column for column in columns if column not in unit)]
             self._objects = (self._folder / OBJECTS).open("w", encoding="utf-8", errors="replace", newline="")
             csv.writer(self._objects).writerow([*_OBJECT_COLUMNS, *self._columns])
-        elif unit and unit[0] not in self._columns:
+        elif not {*unit, *columns} <= set(self._columns):
             self._columns = list(dict.fromkeys([*unit, *self._columns, *columns]))
             self._objects = _widened(self._objects, [*_OBJECT_COLUMNS, *self._columns])
         writer = csv.writer(self._objects)

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from seg_demo.core import TASKS, BadRequestError, Message, Segmentation, Task, count_ids, tight_box
+from seg_demo.core import TASKS, BadRequestError, Message, Picture, Segmentation, Task, count_ids, tight_box
 from seg_demo.outputs import calibrated, draw, interchange
 from seg_demo.outputs.measurements import Measurements, PixelSize, measure, pixel_of, plain
 from seg_demo.outputs.polygons import Polygon, keyhole, polygons_of
 
 Json = dict[str, object]
+Original = np.ndarray | Picture
 # A spreadsheet takes a cell that begins like this for a formula (OWASP, CSV injection), also in full width.
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 SEGMENT_COLUMNS = ("id", "label_id", "label", "score", "area", "area_fraction", "x", "y", "width", "height")
@@ -337,7 +338,7 @@ class Subject:
 
     Args:
         segmentation: what is written.
-        picture: the upright original, uint8 (H, W, 3), or what decodes it.
+        picture: the upright original, uint8 (H, W, 3) or with all that its file stores, which is measured then; or what decodes it.
         file_name: of the image, as COCO names it.
         prefix: what the names of its files begin with.
         pixel: size of a pixel, for measurements in its unit too; None takes what the file states, if it does.
@@ -346,7 +347,7 @@ class Subject:
     """
 
     def __init__(
-        self, segmentation: Segmentation, picture: np.ndarray | Callable[[], np.ndarray], file_name: str, prefix: str = "",
+        self, segmentation: Segmentation, picture: Original | Callable[[], Original], file_name: str, prefix: str = "",
         pixel: PixelSize | None = None, inside: bool = False, counted: Measurements | None = None,
     ) -> None:  # fmt: skip
         self.segmentation, self.file_name, self.prefix = segmentation, file_name, prefix
@@ -357,9 +358,13 @@ class Subject:
             self.counted = counted
 
     @cached_property
+    def _original(self) -> Original:
+        return self._picture() if callable(self._picture) else self._picture
+
+    @property
     def picture(self) -> np.ndarray:
         """uint8 (H, W, 3), the upright original."""
-        return self._picture() if callable(self._picture) else self._picture
+        return self._original.pixels if isinstance(self._original, Picture) else self._original
 
     @property
     def polygons(self) -> Sequence[list[Polygon]]:
@@ -397,14 +402,8 @@ class Subject:
         return interchange.losses(_LACKS[name], self.annotated) if name in _LACKS else Counter()
 
     def download_of_tool(self, name: str) -> tuple[str, bytes]:
-        """One file in the format of a tool, for a click: the file itself, or a zip where the tool wants several, in the folders where it looks for them.
-
-        Args:
-            name: a key of :data:`interchange.FORMATS`.
-
-        Returns:
-            The end of its name, and its content.
-        """
+        """One file in the format of a tool, a key of :data:`interchange.FORMATS`, for a click: the end of its name, and its content: the file itself, or
+        a zip where the tool wants several, in the folders where it looks for them."""
         files = self.of_tool(name)
         if len(files) == 1:
             return next(iter(files.items()))
@@ -414,10 +413,10 @@ class Subject:
         return f"{name}.zip", zip_bytes(files)
 
     @property
-    def _intensities(self) -> np.ndarray | None:
+    def _intensities(self) -> Original | None:
         """The picture; None where it has been deleted meanwhile: shapes can be measured without it."""
         with suppress(BadRequestError):
-            return self.picture
+            return self._original
         return None
 
 
@@ -557,13 +556,13 @@ def _text(table: str) -> bytes:
 
 
 def bundle(
-    image: np.ndarray | Callable[[], np.ndarray], segmentation: Segmentation, stem: str, file_name: str | None = None, formats: Sequence[str] = (),
+    image: Original | Callable[[], Original], segmentation: Segmentation, stem: str, file_name: str | None = None, formats: Sequence[str] = (),
     pixel: PixelSize | None = None,
 ) -> dict[str, bytes]:  # fmt: skip
     """Every file that a person can take away, or those of some formats.
 
     Args:
-        image: uint8 (H, W, 3), the upright original, or what decodes it.
+        image: as ``picture`` of :class:`Subject`.
         segmentation: of that image.
         stem: what the files' names begin with, usually the image's name without its suffix; characters that are no
             letters, digits, dots or dashes become underscores. Empty for the bare names.

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from seg_demo.core import MAX_IDS, TASKS, BadRequestError, Calibration, LabelSet, Segmentation
+from seg_demo.core import MAX_IDS, TASKS, BadRequestError, Calibration, LabelSet, Picture, Segmentation
 
 Json = dict[str, Any]
 # How the units are typed, in the order in which the page offers them; a unit's metres; and their names in files (DESIGN: as OME and UCUM say them).
@@ -313,12 +313,38 @@ def histogram(values: np.ndarray, most: int = 30) -> Json | None:
     return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
-def measure(segmentation: Segmentation, picture: np.ndarray | None, channels: Sequence[str] = (), pieces: bool = False) -> Measurements:
+def intensities(picture: Picture) -> tuple[np.ndarray, tuple[str, ...]]:
+    """What is measured of a picture: of a scientific file that was read with its samples the values that it stores, in what it rescales them to
+    (Hounsfield units), of all channels that were read; NaN where it has no data. They do not depend on the window that a person looks through.
+    Of photographs, and of files too large for that, the pixels.
+
+    Returns:
+        (H, W, C) of any real dtype, and the names of the channels; none where the file gives none.
+    """
+    stack, values = picture.stack, picture.samples
+    if stack is None or values is None:
+        return picture.pixels, ()
+    channels = picture.view.channels if picture.view is not None and values.shape[2] != len(picture.channels) else range(len(picture.channels))
+    kept = [place for place, channel in enumerate(channels) if channel != stack.alpha]
+    names = [picture.channels[channels[place]] for place in kept]
+    values = values if len(kept) == values.shape[2] else values[..., kept]
+    gone = np.zeros(0) if stack.nodata is None else values == np.float64(stack.nodata).astype(values.dtype)
+    if (stack.slope, stack.intercept) != (1.0, 0.0) or gone.any():
+        values = values.astype(np.float32) * np.float32(stack.slope) + np.float32(stack.intercept)
+    if gone.any():
+        values[gone] = np.nan
+    if not any(names):
+        return values, ()
+    # Two of one name would be one column.
+    return values, tuple(name if name and names.count(name) == 1 else f"{name or 'channel'} {channels[place] + 1}" for name, place in zip(names, kept, strict=True))
+
+
+def measure(segmentation: Segmentation, picture: np.ndarray | Picture | None, channels: Sequence[str] = (), pieces: bool = False) -> Measurements:
     """Measure every segment of a result.
 
     Args:
         segmentation: any result.
-        picture: (H, W, C) of any real dtype, whose values are the intensities: uint8 RGB, or a scientific file's samples; None measures none.
+        picture: (H, W, C) of any real dtype, whose values are the intensities, or what has them: see :func:`intensities`; None measures none.
         channels: names of the C channels; without them ``red``, ``green``, ``blue`` of three, ``intensity`` of one, else numbers from 1.
         pieces: of a result that knows no objects, not its classes but their connected pieces (along edges of pixels, as they are counted in
             tables and batches), the background's left out; the largest first.
@@ -329,6 +355,8 @@ def measure(segmentation: Segmentation, picture: np.ndarray | None, channels: Se
     Raises:
         ValueError: a picture of another size.
     """
+    if isinstance(picture, Picture):
+        picture, channels = intensities(picture)
     if picture is not None and picture.shape[:2] != segmentation.id_map.shape:
         raise ValueError(f"picture must be {segmentation.id_map.shape}, but got {picture.shape[:2]}.")
     task, segments = TASKS[segmentation.task], segmentation.segments

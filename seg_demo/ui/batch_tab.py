@@ -534,7 +534,7 @@ def segment_all(
             report.name = upload.name
             yield report
             try:
-                picture = read(upload.path, view=upload.view, channels=channels)
+                picture = read(upload.path, view=upload.view, channels=channels, with_samples=True)
                 result = segment(picture)
                 others = others or ForTools(folder, formats, result.labels)
                 write_image(folder, stem.as_posix(), result, pixel_of(result, pixel))
@@ -551,7 +551,7 @@ def segment_all(
                 for fault in (*refused, *early):
                     summary.fail(fault.name, fault.why)
             report.pieces = not TASKS[result.task].objects
-            measured = measure(result, picture.pixels, pieces=report.pieces)
+            measured = measure(result, picture, pieces=report.pieces)
             columns = ((), ()) if report.pieces else measured_columns(measured, pixel_of(result, pixel), len(result.segments))
             summary.add(
                 upload.name, result.to_dict(), result.id_map, picture_of(picture.pixels, result), f"{stem.as_posix()}.png", columns,

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from seg_demo.core import TASKS, BadRequestError, Message, Segmentation, Task
+from seg_demo.core import TASKS, BadRequestError, Message, Picture, Segmentation, Task
 from seg_demo.core.requests import pool
 from seg_demo.gateway.visitor import Upload
 from seg_demo.inputs.images import read
@@ -369,10 +369,10 @@ def make_for_tool(result: Result, tool: str) -> tuple[str, bytes, tuple[Message,
     return f"{stem}_{name}", content, tuple(interchange.loss_sentences(tool, subject.lost(tool)))
 
 
-def _image(result: Result) -> np.ndarray:
+def _image(result: Result) -> Picture:
     if not result.upload.path.is_file():
         raise BadRequestError("results.upload_is_gone")
-    return read(result.upload.path, view=result.shown.view).pixels
+    return read(result.upload.path, view=result.shown.view, with_samples=True)
 
 
 # Of all results together, compressed or not; and of one that is kept as it is.

@@ -10,12 +10,17 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 from skimage.measure import label, regionprops
 
+from seg_demo.__main__ import main
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.types import LabelSet, Segment, Segmentation, extents, paint, semantic_segmentation
+from seg_demo.inputs.images import read
 from seg_demo.outputs import export, measurements
 from seg_demo.outputs.measurements import Measurements, PixelSize, histogram, measure
+from tests.scientific_files import HEIGHT, PLACES, WIDTH, dicom, noise, raster
 
 RNG = np.random.default_rng(5)
 LABELS = LabelSet.from_names(("background", "cell", "=other"), 0)
@@ -240,3 +245,49 @@ def test_a_thousand_objects_of_twelve_megapixels() -> None:
     assert 100 < len(measure(half, picture[: height // 2], pieces=True)) < 1000
     assert tracemalloc.get_traced_memory()[1] < 40_000_000
     tracemalloc.stop()
+
+
+def test_intensities_are_those_that_the_file_stores(tmp_path) -> None:
+    """Of every channel, by its name, without the window of a view, the opacity and what is no data; Hounsfield units of a CT."""
+    some = tiled(HEIGHT, WIDTH)
+    four = noise("u2", 4, HEIGHT, WIDTH)
+    tifffile.imwrite(tmp_path / "four.ome.tif", four, ome=True, photometric="minisblack", metadata={"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP", "", "GFP"]}})
+    found = measure(some, read(tmp_path / "four.ome.tif", view={"channels": [1], "window": [0, 90]}, with_samples=True))
+    assert found.channels == ("DAPI", "GFP 2", "channel 3", "GFP 4")
+    wanted = regionprops(some.id_map.astype(int), np.moveaxis(four, 0, -1))
+    assert np.allclose(found.mean, [one.intensity_mean for one in wanted]) and np.allclose(found.deviation, [one.intensity_std for one in wanted])
+    # Three as they are seen, and one that says how opaque they are.
+    clear = noise("u2", HEIGHT, WIDTH, 4)
+    raster(tmp_path / "clear.tif", np.moveaxis(clear, -1, 0), *PLACES["utm"], photometric="rgb", alpha="yes")
+    found = measure(some, read(tmp_path / "clear.tif", with_samples=True))
+    assert found.channels == ("band 0", "band 1", "band 2")
+    assert np.allclose(found.mean, [one.intensity_mean for one in regionprops(some.id_map.astype(int), clear[..., :3])])
+    without = noise("u2", 1, HEIGHT, WIDTH)
+    without[0, : HEIGHT // 2] = 7
+    raster(tmp_path / "without.tif", without, *PLACES["utm"], nodata=7)
+    values = np.where(without[0] == 7, np.nan, without[0])
+    found = measure(some, read(tmp_path / "without.tif", with_samples=True))
+    assert found.channels == ("band 0",) and np.isnan(found.mean).any() and not np.isnan(found.mean).all()
+    assert np.allclose(found.mean[:, 0], [values[some.id_map == index].mean() for index in some.ids], equal_nan=True)
+    assert any(row["mean_band 0"] is None for row in json.loads(json.dumps(found.to_dict(), allow_nan=False))["objects"])
+    scan = noise("i2", HEIGHT, WIDTH)
+    dicom(tmp_path / "scan.dcm", scan, RescaleSlope=2, RescaleIntercept=-1024, WindowCenter=40, WindowWidth=400)
+    found = measure(some, read(tmp_path / "scan.dcm", with_samples=True))
+    assert np.allclose(found.mean[:, 0], [(scan[some.id_map == index] * 2.0 - 1024).mean() for index in some.ids], rtol=1e-5)
+
+
+def test_twice_the_exposure_is_twice_the_intensity(tmp_path, capsys) -> None:
+    """On the command line, beside a photograph, which has other channels: one table has all of them."""
+    y, x = np.mgrid[:60, :80]
+    cells = sum(np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 60) for cy, cx in ((15, 20), (40, 55), (20, 62)))
+    dim = (200 + 6000 * cells).astype(np.uint16)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", dim)
+    tifffile.imwrite(tmp_path / "in" / "b.tif", dim * 2)
+    Image.fromarray(np.repeat((cells * 200).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)).save(tmp_path / "in" / "c.png")
+    assert main(["segment", str(tmp_path / "in"), "--model", "watershed", "--out", str(tmp_path / "out")]) == 0
+    rows = list(csv.DictReader((tmp_path / "out" / "objects.csv").open(encoding="utf-8")))
+    means = {name: [float(row["mean_intensity"]) for row in rows if row["image"].startswith(name)] for name in "ab"}
+    assert len(means["a"]) >= 3 and np.allclose(np.multiply(means["a"], 2), means["b"]) and max(means["a"]) > 255
+    photographed = [row for row in rows if row["image"].startswith("c")]
+    assert photographed and all(row["mean_red"] and not row["mean_intensity"] for row in photographed) and not any(row["mean_red"] for row in rows if row["image"][0] in "ab")
