@@ -202,7 +202,7 @@ class Click(PromptNetwork, family="click"):
         """Longest side in pixels of what the network sees at once."""
         return self.preprocessing.longest_side or 256
 
-    def pixels_asseen_at(self, image: np.ndarray) -> np.ndarray:
+    def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
         """Twice as large as one look at the whole: training cuts frames out of this."""
         height, width = image.shape[:2]
         factor = min(1.0, 2 * self.side / max(height, width))

@@ -16,6 +16,7 @@ from skimage import data
 
 from benchmarks.click import coins, flawed, our_clicks, photographs, poor
 from seg_demo import load_model, networks
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, EncoderOnlyError
 from seg_demo.core.requests import Prompt
 from seg_demo.core.rle import encode_crop
@@ -28,6 +29,7 @@ from seg_demo.networks.click_net import FLAT, FROZEN, NEAR, SAYS, guided, one_wa
 from seg_demo.networks.promptable import central_pixel, next_click
 from scripts import begin_click
 from synthetic.objects import CLASS_NAMES, SCENES, render
+from train.batches import AsSeen
 from train.metrics import ClickMeter, clicked, clicks_to, overlap, whole_mask
 from train.data import BUILT_IN, open_dataset
 from train.finetune import main
@@ -454,6 +456,16 @@ def test_pictures_are_drawn_from_their_seed_and_show_their_objects():
     dataset = open_dataset("objects", seed=0, size=128, workers=1, progress=False, samples=3)
     assert "objects" in BUILT_IN and dataset.labels.names == CLASS_NAMES and dataset.kind == "instance"
     assert {item.split for item in dataset.items} == {"train", "val"} and dataset.read(dataset.items[0]).name.startswith("objects-0-0")
+
+
+def test_training_sees_twice_what_one_look_does(folder):
+    """Its frames are cut out of that: at the size of one look they would be enlarged."""
+    network = networks.load(folder)
+    for size, seen in (((800, 800), (384, 384)), ((300, 1200), (96, 384)), ((100, 150), (100, 150))):
+        image = np.zeros((*size, 3), np.uint8)
+        assert network.pixels_as_seen(image).shape == (*seen, 3)
+        sample = AsSeen(network)(Sample(image, np.zeros(size, np.uint8), np.zeros(size, np.uint16), "x"))
+        assert sample.image.shape == (*seen, 3) and sample.instance_map.shape == seen
 
 
 @pytest.mark.soak
