@@ -557,7 +557,8 @@ def classes_of(dataset: Dataset, item: Item) -> dict[int, int]:
         return {label: pixels for label, pixels in tally(by_class(scan.instances), dataset.rule)[0].items() if label != IGNORED}
     objects = sum(dataset.objects.objects_in(scan.instances.counts).values())
     empty = sum(pixels for value, pixels in scan.instances.counts.items() if value not in dataset.objects.ignored) - objects
-    return {label: pixels for label, pixels in ((0, empty), (dataset.rule.object_label or 1, objects)) if pixels}
+    thing = 1 if dataset.rule.object_label is None else dataset.rule.object_label
+    return {label: pixels for label, pixels in ((dataset.around, empty), (thing, objects)) if pixels and label is not None}
 
 
 def _draw(groups: list[_Group], wanted: int) -> set[str]:

@@ -104,6 +104,11 @@ class Dataset:
         """Channels and bits of each image that could be read, by its item's name; empty for built-in data."""
         return {name: scan.depth for name, scan in self.scans.items() if scan.digest}
 
+    @property
+    def around(self) -> int | None:
+        """What lies around the objects of an instance map that no mask goes with: the background, or None where it may be a class of stuff."""
+        return self.labels.background if len(self.labels) == 2 else None
+
     def read_as(self, reading: str) -> Dataset:
         """The same data in another reading of its masks, one of :data:`seg_demo.annotations.listing.READINGS`; nothing is read again."""
         return self if self.again is None else self.again(reading)
@@ -152,7 +157,8 @@ class Dataset:
             elif self.rule.thousands:
                 label_map = self.rule.read(found)
             else:
-                label_map = np.where(instance_map > 0, self.rule.dtype(self.rule.object_label), self.rule.dtype(0))
+                empty = ignore_id(self.rule.dtype) if self.around is None else self.around
+                label_map = np.where(instance_map > 0, self.rule.dtype(self.rule.object_label), self.rule.dtype(empty))
                 label_map[objects.ignored] = ignore_id(self.rule.dtype)
         except UnknownValue as unknown:
             raise DataError("data.mask_beyond_classes", path=item.mask or item.instances, values=unknown) from unknown
@@ -283,12 +289,14 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: 
     objects = understand_maps(maps, items, listing.root, decided) if classes is None or classes.objects is None else Maps(classes.objects)
     countable = None if classes is None else classes.countable
     has_objects = (coco and not listing.per_pixel) or any(item.instances is not None for item in items)
+    things = tuple(index for index, name in enumerate(reading.labels.names) if index != reading.labels.background and (countable is None or name in countable))
+    rule, faults = (reading.rule, []) if coco or reading.faults else _with_maps_alone(reading.rule, items, things, listing.root)
     labels, kind, understood = reading.labels, INSTANCE.name if has_objects else SEMANTIC.name, ()
     if classes is not None and classes.panoptic and all(item.mask is not None and item.instances is not None for item in items):
-        things = np.array([name in countable for name in labels.names])
-        labels, kind = dataclasses.replace(labels, things=things), PANOPTIC.name
-        counted = int(things.sum())
-        understood = (Message("panoptic.understood_of_masks", file=classes.file, things=counted, stuff=len(things) - counted),)
+        counted = np.array([name in countable for name in labels.names])
+        labels, kind = dataclasses.replace(labels, things=counted), PANOPTIC.name
+        of_things = int(counted.sum())
+        understood = (Message("panoptic.understood_of_masks", file=classes.file, things=of_things, stuff=len(counted) - of_things),)
     return Dataset(
         name=listing.name,
         source=source,
@@ -296,18 +304,30 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: 
         labels=labels,
         items=tuple(items),
         kind=kind,
-        things=tuple(index for index, name in enumerate(reading.labels.names) if index != reading.labels.background and (countable is None or name in countable)),
+        things=things,
         digest=digest_of(items, scans, reading.labels),
         notes=(*listing.notes, *(classes.notes if classes else ()), *understood, *reading.notes, *objects.notes, *understood_in(items, scans, listing.root)),
-        faults=tuple(listing.faults),
+        faults=(*listing.faults, *faults),
         unclear=(*reading.faults, *objects.faults),
         scans=scans,
-        rule=reading.rule,
+        rule=rule,
         objects=objects.rule,
         decided=decided,
         published=classes is not None and classes.published,
         again=lambda other: _understood(source, listing, scanned, other),
     )
+
+
+def _with_maps_alone(rule: MaskRule, items: Sequence[Item], things: tuple[int, ...], root: Path) -> tuple[MaskRule, list[Fault]]:
+    """The rule for items of which some have an instance map and no mask, beside others with masks: all their objects are of the only
+    class that has any, or else such an item has a fault."""
+    alone = [item for item in items if item.mask is None and item.instances is not None]
+    if not alone or rule.thousands or rule.object_label is not None:
+        return rule, []
+    if len(things) == 1:
+        return replace(rule, object_label=things[0]), []
+    what, remedy = Message("findings.objects_of_no_class", count=len(things)), Message("findings.add_class_mask_or_remove_image")
+    return rule, [Fault("objects without classes", relative(item.instances, root), what, remedy, item=item.name) for item in alone]
 
 
 def _of_things_and_stuff(source: str, listing: Listing, scans: dict[str, Scan]) -> Dataset:

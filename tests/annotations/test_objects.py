@@ -16,8 +16,9 @@ from tests.small_datasets import (
     save,
     save_turned,
     two_values,
+    write_json,
 )
-from train.data import examine, split
+from train.data import classes_of, examine, open_dataset, split, without_bad
 
 
 def test_instance_maps_by_bits_and_by_folder(tmp_path):
@@ -75,6 +76,37 @@ def test_masks_and_instances_together(tmp_path):
     sample = dataset.read(dataset.items[0])
     assert dataset.kind == "instance" and dataset.labels.names == ("background", "cell")
     assert sample.instance_map.max() == 2 and np.array_equal(sample.label_map, blob_mask(0))
+
+
+def test_an_instance_map_without_a_mask_beside_others_has_the_only_class_that_objects_have(tmp_path):
+    folder(tmp_path, 4)
+    for index in range(4):
+        save(blob_mask(index) * np.uint16(3), tmp_path / "instances" / f"{index}.png")
+    (tmp_path / "masks" / "2.png").unlink()
+    dataset = look(tmp_path)
+    sample = dataset.read(dataset.items[2])
+    assert np.array_equal(sample.label_map, blob_mask(2)) and np.array_equal(sample.instance_map, blob_mask(2))
+    # Where there are other classes, what lies around an object may be one of them.
+    (tmp_path / "classes.txt").unlink()
+    write_json({"id2label": {"0": "background", "1": "car", "2": "sky"}, "things": ["car"]}, tmp_path / "labels.json")
+    dataset = look(tmp_path)
+    assert dataset.things == (1,)
+    assert np.array_equal(dataset.read(dataset.items[2]).label_map, np.where(blob_mask(2) > 0, 1, 255))
+    assert classes_of(dataset, dataset.items[2]) == {1: np.count_nonzero(blob_mask(2))}
+
+
+def test_an_instance_map_without_a_mask_beside_others_of_several_classes_is_a_fault(tmp_path):
+    folder(tmp_path, 5, classes="background\ncell\ndirt\n")
+    for index in range(5):
+        save(blob_mask(index), tmp_path / "instances" / f"{index}.png")
+        save(two_values(1, 2), tmp_path / "masks" / f"{index}.png")
+    (tmp_path / "masks" / "2.png").unlink()
+    dataset = open_dataset(str(tmp_path), seed=0, size=None, workers=1, progress=False)
+    diagnosis = examine(dataset, *split(dataset, 0.3, 0))
+    (fault,) = diagnosis.faults
+    assert fault.file == "instances/2.png" and fault.what.key == "findings.objects_of_no_class"
+    left = without_bad(dataset, diagnosis)
+    assert len(left) == 4 and examine(left, *split(left, 0.3, 0)).ok and [left.read(item) for item in left.items]
 
 
 def test_sixteen_bits_of_classes_stay_classes(tmp_path):
