@@ -395,21 +395,23 @@ def as_objects(sample: Sample, dataset: Dataset, task: str = INSTANCE.name) -> S
     """A sample with separate objects whose classes are those of ``labels_for(dataset, task)``.
 
     Args:
-        sample: of the data set; without objects, the connected components of its classes become objects.
+        sample: of the data set; without objects, the connected components of its things become objects.
         dataset: where it is from.
         task: of objects.
 
     Returns:
         The sample with ``instance_labels``; an object whose class was not stated has the one that most of its pixels have.
     """
-    sample = with_objects(sample, dataset.labels)
+    sample = with_objects(sample, dataset.things)
     if not TASKS[task].stuff and sample.crowd is not None:
         sample = dataclasses.replace(sample, crowd=None)
     count = int(max(layer.max() for layer in sample.layers)) + 1
     lut = np.zeros(max(dataset.things, default=0) + 1, dtype=np.uint16)
     lut[list(dataset.things)] = dataset.things if TASKS[task].stuff else np.arange(1, len(dataset.things) + 1)
     if sample.instance_labels is not None:
-        return dataclasses.replace(sample, instance_labels=lut[sample.instance_labels])
+        classes = lut[sample.instance_labels]
+        classes[:1] = 0
+        return dataclasses.replace(sample, instance_labels=classes)
     pixels = np.zeros((count, len(lut)), dtype=np.int64)
     inside = (sample.instance_map > 0) & np.isin(sample.label_map, dataset.things)
     np.add.at(pixels, (sample.instance_map[inside], sample.label_map[inside]), 1)

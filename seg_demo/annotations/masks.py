@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 
 from seg_demo.annotations.listing import FAULT, NOTE, PIECES, Choice, Fault, Item, Sample, relative
-from seg_demo.core import DataError, LabelSet, Message, ignore_id, sentences
+from seg_demo.core import DataError, Message, ignore_id, sentences
 from seg_demo.inputs.mask_files import ZERO_NODATA, MaskFile, findings, note_of
 from seg_demo.inputs.object_maps import THOUSAND, ObjectRule, understand_objects, values_of
 
@@ -152,7 +152,7 @@ class MaskRule:
         return ids[position].astype(self.dtype)
 
 
-def with_objects(sample: Sample, labels: LabelSet) -> Sample:
+def with_objects(sample: Sample, things: Sequence[int]) -> Sample:
     """The sample with separate objects: as it is if it has them, else the connected components of its classes.
 
     Pixels that touch by a side or a corner and share a class are one object, as in scikit-image's and SciPy's full
@@ -160,7 +160,7 @@ def with_objects(sample: Sample, labels: LabelSet) -> Sample:
 
     Args:
         sample: with or without an instance map.
-        labels: its classes; the background (if there is one) holds no objects.
+        things: label ids that objects may have.
 
     Raises:
         DataError: more than 65535 pieces, which no set of separate objects has.
@@ -169,11 +169,10 @@ def with_objects(sample: Sample, labels: LabelSet) -> Sample:
         return sample
     from scipy import ndimage
 
-    ignored = ignore_id(sample.label_map.dtype)
     pieces = np.zeros(sample.label_map.shape, dtype=np.int32)
     classes = [0]
     for label_id in np.unique(sample.label_map).tolist():
-        if label_id in (ignored, labels.background):
+        if label_id not in things:
             continue
         found, count = ndimage.label(sample.label_map == label_id, structure=np.ones((3, 3), dtype=int))
         pieces += np.where(found > 0, found + len(classes) - 1, 0)

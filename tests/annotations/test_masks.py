@@ -11,7 +11,6 @@ from scipy import ndimage
 from seg_demo.annotations.listing import Sample
 from seg_demo.annotations.masks import MaskRule, UnknownValue, histogram, pack, with_objects
 from seg_demo.core.errors import DataError
-from seg_demo.core.types import LabelSet
 from seg_demo.inputs.mask_files import MaskFile
 from seg_demo.inputs.object_maps import ObjectRule, objects_of
 from tests.small_datasets import picture, two_values
@@ -40,20 +39,22 @@ def test_connected_components_are_objects_of_their_class():
     raw[20:24, 0:4] = 1
     raw[0] = 255
     sample = Sample(picture(0), raw, name="x")
-    found = with_objects(sample, LabelSet.from_names(("background", "cat", "dog"), 0))
+    found = with_objects(sample, (1, 2))
     assert found.instance_labels.tolist() == [0, 1, 1, 2]
     assert np.array_equal(found.instance_labels[found.instance_map], np.where(raw == 255, 0, raw))
     for label in (1, 2):
         count = ndimage.label(raw == label, np.ones((3, 3)))[1]
         assert len(np.unique(found.instance_map[raw == label])) == count
-    assert with_objects(found, LabelSet.from_names(("background", "cat", "dog"), 0)) is found
+    assert with_objects(found, (1, 2)) is found
+    # Of a class that no objects have, pixels are no objects.
+    assert with_objects(sample, (1,)).instance_labels.tolist() == [0, 1, 1]
 
 
 def test_too_many_pieces_are_no_objects():
     raw = np.zeros((600, 600), np.uint8)
     raw[::2, ::2] = 1
     with pytest.raises(DataError, match="90000 separate pieces"):
-        with_objects(Sample(np.zeros((600, 600, 3), np.uint8), raw), LabelSet.from_names(("background", "dot"), 0))
+        with_objects(Sample(np.zeros((600, 600, 3), np.uint8), raw), (1,))
 
 
 def test_consecutive_numbers_keep_the_objects_apart():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from seg_demo.annotations.dataset import as_objects, labels_for
 from tests.annotations.test_rules import labels_of, look, write_masks
 from tests.small_datasets import (
     HEIGHT,
@@ -107,6 +108,14 @@ def test_an_instance_map_without_a_mask_beside_others_of_several_classes_is_a_fa
     assert fault.file == "instances/2.png" and fault.what.key == "findings.objects_of_no_class"
     left = without_bad(dataset, diagnosis)
     assert len(left) == 4 and examine(left, *split(left, 0.3, 0)).ok and [left.read(item) for item in left.items]
+
+
+def test_pieces_of_masks_are_objects_of_the_classes_alone_that_have_any(tmp_path):
+    write_masks(tmp_path, [two_values(1, 2)] * 2, {"id2label": {"0": "car", "1": "sky", "2": "road"}, "things": ["car"]})
+    dataset = look(tmp_path)
+    sample = as_objects(dataset.read(dataset.items[0]), dataset)
+    assert dataset.things == (0,) and labels_for(dataset, "instance").names == ("background", "car")
+    assert sample.instance_labels.tolist() == [0, 1] and np.array_equal(sample.instance_map, two_values(1, 2) == 0)
 
 
 def test_sixteen_bits_of_classes_stay_classes(tmp_path):
