@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,20 +175,22 @@ def segment(
     options = Options(threshold, detail, parameters=smoothed(smoothing), task=task, thresholds=thresholds, view=view, looks=looks)
     with predictor().work(image.path, model, options=options) as work:
         if options.detail == "full" and (raster := open_raster(image.path, options.view, channels=work.samples)) is not None:
-            return _segment_raster(image.stem, raster, predictor().get(model), options)
+            with _segmented(raster, predictor().get(model), options) as (said, files):
+                mask, overlay = (store_file(file.rename(file.with_name(f"{image.stem}_{file.name}"))) for file in files.values())
+                return said, mask, overlay
         result = work.segment().above(options.threshold)
         mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")
         overlay = store_bytes(draw.overlay_png(work.picture.pixels, result), image.stem + "_overlay.png")
         return result.to_dict(), mask, overlay
 
 
-def _segment_raster(stem: str, raster: Raster, model: Model, options: Options) -> tuple[dict[str, object], str, str]:
-    """As :func:`segment`, of a TIFF beyond the limit of pixels; what does not get done before the request's time is up is lost."""
+@contextmanager
+def _segmented(raster: Raster, model: Model, options: Options) -> Iterator[tuple[dict[str, object], dict[str, Path]]]:
+    """The result of a TIFF beyond the limit of pixels, and its files; what does not get done before the request's time is up is lost."""
     with tempfile.TemporaryDirectory(prefix="seg-demo-raster-") as folder, raster:
         rasters.segment(model, raster, Path(folder), options, ["geotiff"], overlay=True)
-        files = [Path(folder, name) for name in (rasters.MASK, rasters.OVERLAY)]
-        mask, overlay = (store_file(file.rename(file.with_name(f"{stem}_{file.name}"))) for file in files)
-        return json.loads(Path(folder, rasters.RESULT).read_text(encoding="utf-8")), mask, overlay
+        said = json.loads(Path(folder, rasters.RESULT).read_text(encoding="utf-8"))
+        yield said, {"mask": Path(folder, rasters.MASK), "overlay": Path(folder, rasters.OVERLAY)}
 
 
 @in_words
@@ -320,7 +324,7 @@ def result_of(data: bytes | Path, asked: dict[str, str], kind: str = "") -> list
         kind: what the request says that its body is.
 
     Returns:
-        :meth:`Segmentation.to_dict`; where files are asked for also ``files``, by their names: the same PNG files as from ``/segment``, in
+        :meth:`Segmentation.to_dict`; where files are asked for also ``files``, by their names: the same files as from ``/segment``, in
         base64.
 
     Raises:
@@ -340,10 +344,26 @@ def result_of(data: bytes | Path, asked: dict[str, str], kind: str = "") -> list
         _number(asked.get("threshold", "0.5")), asked.get("detail", "whole"), parameters=smoothing, task=asked.get("task", requests.AUTO),
         thresholds=asked.get("thresholds", ""), view=asked.get("view", ""), looks=_number(asked.get("looks", "1")),
     )  # fmt: skip
-    with predictor().work(data, asked.get("model", ""), options=options) as work:
+    with _for_windows(data, options) as data, predictor().work(data, model := asked.get("model", ""), options=options) as work:
+        if options.detail == "full" and isinstance(data, Path) and (raster := open_raster(data, options.view, channels=work.samples)) is not None:
+            with _segmented(raster, predictor().get(model), options) as (said, written):
+                del said["files"]
+                return [*draw.json_parts(said, {name: written[name].read_bytes() for name in files})]
         result = work.segment().above(options.threshold)
         made = {"mask": lambda: draw.id_map_png(result), "overlay": lambda: draw.overlay_png(work.picture.pixels, result)}
         return [*draw.json_parts(result.to_dict(), {name: made[name]() for name in files})]
+
+
+@contextmanager
+def _for_windows(data: bytes | Path, options: Options) -> Iterator[bytes | Path]:
+    """A picture of which windows can be read: a TIFF, where it may be too large to be read at once, lies in a file meanwhile."""
+    if isinstance(data, Path) or options.detail != "full" or data[:2] not in (b"II", b"MM"):
+        yield data
+        return
+    with tempfile.NamedTemporaryFile(prefix="seg-demo-body-") as file:
+        file.write(data)
+        file.flush()
+        yield Path(file.name)
 
 
 def _number(text: str) -> float | str:

@@ -23,6 +23,7 @@ from starlette.requests import Request
 from seg_demo.core.settings import scientific_bytes, settings
 from seg_demo.gateway import guard
 from seg_demo.ui import api
+from tests.scientific_files import PLACES, raster
 from tests.surface import API, COINS, file_data, http, metric, quiet, uploaded  # noqa: F401  (fixtures)
 
 PICTURE = COINS.read_bytes()
@@ -83,6 +84,20 @@ def test_a_stack_may_be_larger_than_a_photograph(http):  # noqa: F811
     assert not list(Path(tempfile.gettempdir()).glob("seg-demo-body-*"))
     for data in (PICTURE + bytes(settings().max_bytes), iter([PICTURE, bytes(settings().max_bytes)])):
         assert asked(http, data).status_code == 413, "a photograph may not, whether it says so or not"
+
+
+def test_a_raster_beyond_the_limit_is_segmented_in_full_detail_where_the_owner_allows_it(http, tmp_path):  # noqa: F811
+    strip = np.tile(np.asarray(Image.open(COINS).convert("RGB"))[:100], (1, 53, 1))[:, :20_100]
+    raster(tmp_path / "strip.tif", strip.transpose(2, 0, 1), *PLACES["utm"], tiled=True, blockxsize=256, blockysize=256, compress="deflate")
+    data = (tmp_path / "strip.tif").read_bytes()
+    assert "20,100 x 100 pixels" in asked(http, data, model="segformer-cells").json()["detail"]
+    answer = asked(http, data, model="segformer-cells", detail="full", files="mask,overlay")
+    found = answer.json()
+    assert answer.status_code == 200 and (found["width"], found["height"], found["crs"]) == (20_100, 100, "EPSG:32633")
+    mask, overlay = (io.BytesIO(base64.b64decode(found["files"][name])) for name in ("mask", "overlay"))
+    counts = np.bincount(tifffile.imread(mask).ravel())
+    assert {segment["id"]: segment["area"] for segment in found["segments"]} == {index: count for index, count in enumerate(counts.tolist()) if count}
+    assert max(Image.open(overlay).size) <= 2048 and not list(Path(tempfile.gettempdir()).glob("seg-demo-body-*"))
 
 
 @pytest.mark.parametrize(
