@@ -87,6 +87,7 @@ class Predictor:
         where = torch.device("cpu") if zerogpu.ACTIVE else self._device
         self._budget = engine.cache_budget(self._settings, where)
         self._models: OrderedDict[str, Model] = OrderedDict()
+        self._passing: dict[str, Model] = {}  # the last one that was too large to be kept, while the request that it was loaded for waits for its slot
         self._lock = threading.Lock()
         self._fetching, self._building, self._one_build = SingleFlight(), SingleFlight(), Limiter(1)
         gpu = self._device.type == "cuda" and not zerogpu.ACTIVE
@@ -113,10 +114,7 @@ class Predictor:
         return model
 
     def resolve(self, id: str, *, visitor: bool = True, report: Report | None = None) -> ResolvedModel:
-        """What an id stands for, with its files on this machine.
-
-        Args and Raises: as for :meth:`get`.
-        """
+        """What an id stands for, with its files on this machine; as for :meth:`get`."""
         spec = catalog.resolve(id, local_folders=not visitor)
         requests.note(model=spec.id if visitor else spec.source)
         return ResolvedModel(spec, None if spec.source == "builtin" else self._locate(spec, visitor, report))
@@ -145,7 +143,7 @@ class Predictor:
         with self._lock:
             if key in self._models:
                 self._models.move_to_end(key)
-            return self._models.get(key)
+            return self._models.get(key) or self._passing.get(key)
 
     def segment(
         self,
@@ -156,10 +154,7 @@ class Predictor:
         visitor: bool = True,
         report: Report | None = None,
     ) -> Segmentation:
-        """Segment one image: a whole request.
-
-        Args and Raises: as for :meth:`work`; ``report`` is also called after each tile of full detail.
-        """
+        """Segment one image: a whole request, as for :meth:`work`; ``report`` is also called after each tile of full detail."""
         with self.work(image, id, options=options, visitor=visitor, report=report) as work:
             return work.segment().above(options.threshold)
 
@@ -184,7 +179,7 @@ class Predictor:
         Raises:
             SegDemoError: what :meth:`get` raises, or :class:`BusyError`.
         """
-        with self._admission.admission():
+        with self._request():
             models = [self.resolve(id, visitor=visitor, report=report) for id in ids]
             for resolved in models:
                 resolved.check(options)
@@ -192,6 +187,14 @@ class Predictor:
                     self.load(resolved, report)
             with self._admission.slot(is_large(image, options.detail)):
                 yield Work(self, image, models, options, report)
+
+    @contextmanager
+    def _request(self) -> Iterator[None]:
+        with self._admission.admission():
+            try:
+                yield
+            finally:
+                self._passing = {}
 
     @contextmanager
     def prompting(
@@ -214,7 +217,7 @@ class Predictor:
         Raises:
             SegDemoError: what :meth:`get` and :meth:`Model.prompt` raise, or :class:`BusyError`.
         """
-        with self._admission.admission():
+        with self._request():
             resolved = self.resolve(id, visitor=visitor, report=report)
             away = zerogpu.ACTIVE and resolved.path is not None
             if away and much:
@@ -240,11 +243,7 @@ class Predictor:
                 yield session
 
     def forget(self, who: Hashable) -> None:
-        """Drop the sessions of somebody who has left.
-
-        Args:
-            who: as for :meth:`prompting`.
-        """
+        """Drop the sessions of somebody who has left, named as for :meth:`prompting`."""
         if self._sessions is not None:
             self._sessions.forget(who)
 
@@ -302,12 +301,15 @@ class Predictor:
         with self._one_build.slot(), stays(spec, path):
             if (model := self._cached(key)) is not None:
                 return model  # another request built it since we looked
+            self._passing = {}
             self._make_space(sum(file.stat().st_size for file in weight_paths(path)))
             model = build(spec, path, device or str(self._device))
         if model.nbytes <= self._budget:
             self._make_space(model.nbytes)
             with self._lock:
                 self._models[key] = model
+        else:
+            self._passing = {key: model}
         return model
 
     def _make_space(self, wanted: int) -> None:
@@ -400,11 +402,7 @@ class UntrustedModels:
         self._limit = Limiter(UNTRUSTED_MOST)
 
     def ready(self, spec: ModelSpec) -> Path | None:
-        """The folder of a model that has been fetched and tried; it waits behind nobody whose model has not.
-
-        Args:
-            spec: of source ``hub``.
-        """
+        """The folder of a model of source ``hub`` that has been fetched and tried; it waits behind nobody whose model has not."""
         folder = lookup.recent(spec, token=False)
         try:
             path = None if folder is None else untrusted.ready(folder)

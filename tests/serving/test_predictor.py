@@ -48,7 +48,7 @@ def test_models_are_kept_while_memory_allows(folders, loads):
     assert len(loads) == 4
     tiny = Predictor(replace(Settings(), cache_bytes=1))
     assert tiny.segment(IMAGE, str(folders / "tiny"), visitor=False).model.architecture == "segformer"
-    assert not tiny._models
+    assert len(loads) == 5 and not tiny._models and not tiny._passing, "it is loaded once for its request, and goes with it"
 
 
 def test_a_folder_that_is_written_anew_is_loaded_anew(folders, tmp_path, loads):
