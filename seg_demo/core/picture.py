@@ -238,6 +238,7 @@ class Stack:
         bits: of a stored value.
         alpha: which channel says how opaque a pixel is, or None.
         nodata: stored value of samples without data that the file names, or None.
+        inverted: whether the smallest value is white (MONOCHROME1, WhiteIsZero).
     """
 
     pages: int = 1
@@ -249,6 +250,7 @@ class Stack:
     bits: int = 8
     alpha: int | None = None
     nodata: float | None = None
+    inverted: bool = False
 
 
 @dataclass(frozen=True)

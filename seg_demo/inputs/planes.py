@@ -226,8 +226,8 @@ def for_network(picture: Picture, count: int, bytes_wanted: bool) -> tuple[np.nd
     Args:
         picture: read for so many channels.
         count: of the network's channels.
-        bytes_wanted: it takes values from 0 to 255, so that longer ones are brought there by the view's window, each channel by itself;
-            otherwise it takes the file's own values.
+        bytes_wanted: it takes values from 0 to 255, the larger the brighter, so that longer ones are brought there by the view's window and
+            gamma, each channel by itself; otherwise it takes the file's own values.
 
     Returns:
         (H, W, count) of the file's dtype, float32 where the file rescales what it stores or names a value for no data, which is NaN then; uint8 if
@@ -271,10 +271,12 @@ def for_network(picture: Picture, count: int, bytes_wanted: bool) -> tuple[np.nd
         shades = np.empty(values.shape, dtype=np.uint8)
         for channel in range(count):
             ends = window_of(values[..., channel], window, stack, stack.nodata)
-            shades[..., channel] = _shown(values[..., channel], ends.low, ends.high, 1.0, False, ends.gone)[0]
+            gamma = 1.0 if picture.view is None else picture.view.gamma
+            shades[..., channel] = _shown(values[..., channel], ends.low, ends.high, gamma, stack.inverted, ends.gone)[0]
         values, notes = shades, (*notes, Message("channels.as_bytes", window=str(window)))
-    elif bytes_wanted and without is not None:
-        values = np.where(without, np.uint8(0), values)
+    elif bytes_wanted and (without is not None or stack.inverted):
+        values = 255 - values if stack.inverted else values
+        values = values if without is None else np.where(without, np.uint8(0), values)
     return values, notes
 
 

@@ -551,7 +551,7 @@ def _stack(found: Mapping[str, Any]) -> Stack:
     alpha, nodata = found["alpha"], found["nodata"]
     return Stack(
         **counts, windows=windows, slope=float(found["slope"]), intercept=float(found["intercept"]), alpha=None if alpha is None else int(alpha),
-        nodata=None if nodata is None else float(nodata),
+        nodata=None if nodata is None else float(nodata), inverted=bool(found["inverted"]),
     )  # fmt: skip
 
 

@@ -589,7 +589,7 @@ def _facts(opened: Opened, view: View, at: tuple[int, int, int]) -> dict[str, An
     """What a file says of a plane besides its samples."""
     calibration = opened.calibration(at)
     return {
-        "channels": list(opened.channels), "stack": asdict(replace(opened.stack, alpha=opened.alpha, nodata=opened.nodata)), "view": view.to_dict(),
+        "channels": list(opened.channels), "stack": asdict(replace(opened.stack, alpha=opened.alpha, nodata=opened.nodata, inverted=opened.inverted)), "view": view.to_dict(),
         "calibration": None if calibration is None else asdict(calibration),
     }  # fmt: skip
 

@@ -122,3 +122,20 @@ def test_a_stack_may_be_larger_than_a_photograph_may(tmp_path, monkeypatch):
         images.settings.cache_clear()
     assert scientific_bytes(Settings()) == 200_000_000
     assert scientific_bytes(Settings(max_scientific_bytes=50, max_bytes=70)) == 70
+
+
+def test_a_network_of_one_channel_sees_an_xray_as_a_person_does(tmp_path):
+    """Whichever end of the scale its file has white, and in the view's gamma; a network that takes the file's own values gets them."""
+    rng = np.random.default_rng(7)
+    scan = rng.integers(0, 4000, (40, 50)).astype("u2")
+    dicom(tmp_path / "a.dcm", scan, WindowCenter=2000, WindowWidth=3000)
+    dicom(tmp_path / "b.dcm", 4000 - scan, PhotometricInterpretation="MONOCHROME1", WindowCenter=2000, WindowWidth=3000)
+    small = rng.integers(0, 256, (40, 50), dtype="u1")
+    dicom(tmp_path / "c.dcm", small, PhotometricInterpretation="MONOCHROME1")
+    for name, view in (("a", {}), ("b", {}), ("b", {"gamma": 0.5}), ("c", {})):
+        picture = images.read(tmp_path / f"{name}.dcm", view=view, channels=1)
+        values, _ = planes.for_network(picture, 1, True)
+        np.testing.assert_array_equal(values[..., 0], picture.pixels[..., 0])
+        assert np.array_equal(planes.for_network(picture, 1, False)[0][..., 0], {"a": scan, "b": 4000 - scan, "c": small}[name])
+    seen = [planes.for_network(images.read(tmp_path / f"{name}.dcm", channels=1), 1, True)[0].astype(int) for name in "ab"]
+    assert np.abs(seen[0] - seen[1]).max() <= 1
