@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.pages import COINS, RESULT_MS, browser, drawn, hover, open_page, open_tab, opening, pixels, shown, until_heat_changes, upload  # noqa: F401  (fixtures)
+from tests.served import ROOT
 
 
 def api(address: str, model: str) -> tuple[dict, str, str]:
@@ -164,6 +165,42 @@ def test_an_example_runs_by_itself_keeps_the_pickers_marks_and_clearing_empties_
     page.keyboard.press("Escape")
     page.locator("#semantic-image button[aria-label='Remove Image']").click()
     expect(viewer).to_have_attribute("data-state", "empty", timeout=RESULT_MS)
+
+
+def test_what_is_hidden_goes_by_the_name_of_its_class(browser):  # noqa: F811
+    """Another model numbers its classes otherwise; what the earlier one did not know is hidden only if it is background."""
+    blank = browser.new_page()
+    blank.set_content("<div id=root><ul class=sv-legend></ul><p class=sv-count></p><button class=sv-all></button><p class=sv-hiding></p></div>")
+    scripts = "".join((ROOT / "seg_demo/ui/static" / name).read_text("utf-8") for name in ("viewer_text.js", "viewer_legend.js"))
+    hidden = blank.evaluate(
+        """scripts => {
+          const Legend = new Function(scripts + "; return Legend;")();
+          const legend = new Legend(document.querySelector("#root"), () => {}, () => {});
+          const result = (names, background) => ({
+            segment: "class", objects: false, background, names: new Map(names.map((name, id) => [id, name])),
+            segments: names.map((_, id) => ({ id: id + 1, label: id, color: [0, 0, 0] })),
+            classes: names.map((name, id) => ({ id, name, share: 0.2 })),
+          });
+          const shown = [];
+          const show = (names, background, keep = true) => {
+            const made = result(names, background);
+            legend.show(made, keep);
+            shown.push(made.segments.filter((segment) => legend.hidden.has(segment.id)).map((segment) => names[segment.label]).join());
+          };
+          show(["background", "cell", "border"], 0, false);
+          legend.toggle([3]);
+          show(["background", "cell", "border"], 0);
+          show(["wall", "border", "cell"], null);
+          show(["background", "cell", "border"], 0);
+          legend.toggle([1]);
+          show(["background", "wall"], 0);
+          show(["background", "wall"], 0, false);
+          return shown;
+        }""",
+        scripts,
+    )
+    blank.close()
+    assert hidden == ["background", "background,border", "border", "background,border", "", "background"]
 
 
 def test_regions_and_models(page):

@@ -32,11 +32,11 @@ class Legend {
     this.all.addEventListener("click", () => this.toggle(this.result.segments.map((segment) => segment.id)));
   }
 
-  // `keep`: the same picture again (another threshold): classes that were hidden stay hidden.
+  // `keep`: the same picture again (another threshold, another model): classes of the same names stay hidden or shown.
   show(result, keep) {
-    const before = keep ? this.hiddenLabels() : null;
+    const before = keep ? this.hiddenNames() : new Map();
     this.result = result;
-    const off = (segment) => (before ? before.has(segment.label) : segment.label === result.background && !result.objects);
+    const off = ({ label }) => before.get(result.names.get(label)) ?? (label === result.background && !result.objects);
     this.hidden = new Set(result.segments.filter(off).map((segment) => segment.id));
     const shown = result.classes.filter((row) => row.id !== result.background).length;
     const noun = { class: "classes", object: "objects", region: "regions", segment: "things" }[result.segment];
@@ -59,10 +59,14 @@ class Legend {
     }
   }
 
-  hiddenLabels() {
-    const members = this.result ? this.result.segments : [];
-    const visible = new Set(members.filter((segment) => !this.hidden.has(segment.id)).map((segment) => segment.label));
-    return new Set(members.map((segment) => segment.label).filter((label) => !visible.has(label)));
+  // By name, since numbers are another model's own: whether all of a class is hidden.
+  hiddenNames() {
+    const hidden = new Map();
+    for (const { id, label } of this.result ? this.result.segments : []) {
+      const name = this.result.names.get(label);
+      hidden.set(name, this.hidden.has(id) && hidden.get(name) !== false);
+    }
+    return hidden;
   }
 
   classRow(row) {
