@@ -61,6 +61,34 @@ def test_a_drawing_survives_a_reload_and_a_killed_server(visit, tmp_path):  # no
     assert np.array_equal(mask, expected) and np.array_equal(image[..., 0], np.asarray(Image.open(COINS)))
 
 
+def test_a_drawing_of_an_open_tab_is_kept_however_many_come_after_it(browser):  # noqa: F811
+    """Those that no tab has any more go, the oldest first."""
+    context = browser.new_context()
+    context.route("**/*", lambda route: route.fulfill(content_type="text/html", body=""))
+    script = (ROOT / "seg_demo/ui/static/editor_drafts.js").read_text("utf-8")
+    begin_all = """async ([script, docs]) => {
+      const [Drafts, claim] = new Function(script + "; return [Drafts, claim];")();
+      const drafts = new Drafts("drafts");
+      for (const [doc, time] of docs) {
+        await claim(doc);
+        await drafts.begin({ doc }, { doc, time });
+      }
+      return (await drafts.all("heads")).map((head) => head.doc).sort().join("");
+    }"""
+    left, first, later = (context.new_page() for _ in range(3))
+    for tab in (left, first, later):
+        tab.goto("http://localhost/")
+    left.evaluate(begin_all, [script, [("a", 1)]])
+    first.evaluate(begin_all, [script, [("b", 2)]])
+    left.close()
+    later.wait_for_function("navigator.locks.query().then((locks) => locks.held.length === 1)")
+    assert later.evaluate(begin_all, [script, [("c", 3), ("d", 4)]]) == "bcd"
+    last = context.new_page()
+    last.goto("http://localhost/")
+    assert last.evaluate(begin_all, [script, [("e", 5), ("f", 6)]]) == "bcdef", "three other tabs' and its own, which it still draws on"
+    context.close()
+
+
 @pytest.mark.soak
 def test_twelve_megapixels_are_painted_at_full_size_and_at_once(visit, address, tmp_path):  # noqa: F811
     size = (3000, 4000)

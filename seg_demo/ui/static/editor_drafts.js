@@ -40,7 +40,8 @@ class Drafts {
 
   async begin(record, head) {
     const heads = (await this.all("heads")).sort((left, right) => right.time - left.time);
-    for (const old of heads.slice(KEPT_DRAFTS - 1)) await this.drop(old.doc);
+    // Not what another tab draws on.
+    for (const old of heads.slice(KEPT_DRAFTS - 1)) if (await claim(old.doc)) await this.drop(old.doc);
     await this.run(["documents", "heads"], "readwrite", (store) => {
       store("documents").put(record);
       store("heads").put(head);
