@@ -531,7 +531,8 @@ def shared_labels(data: LabelSet, network: LabelSet) -> LabelSet | None:
         return None
     kept = sorted(found)
     background = kept.index(data.background) if data.background in found else None
-    return LabelSet(tuple(data.names[index] for index in kept), data.colors[kept], background)
+    things = None if data.things is None else data.things[kept]
+    return LabelSet(tuple(data.names[index] for index in kept), data.colors[kept], background, things)
 
 
 def only_shared(samples: Iterable[Sample], data: LabelSet, shared: LabelSet, task: str) -> Iterator[Sample]:
@@ -541,21 +542,26 @@ def only_shared(samples: Iterable[Sample], data: LabelSet, shared: LabelSet, tas
         samples: with the ids of ``data``.
         data: classes of the data, for this task.
         shared: of :func:`shared_labels`.
-        task: objects are translated where it has them, else label maps.
+        task: objects are translated where it has them, label maps where it has classes or stuff.
 
     Yields:
         Samples with the ids of ``shared``.
     """
     ids = np.array([shared.names.index(name) if name in shared.names else -1 for name in data.names])
+    objects, pixels = TASKS[task].objects, TASKS[task].stuff or not TASKS[task].objects
     for sample in samples:
-        yield _with_objects(sample, ids) if TASKS[task].objects else _with_pixels(sample, ids)
+        sample = _with_objects(sample, ids) if objects else sample
+        yield _with_pixels(sample, ids) if pixels else sample
 
 
 def _with_pixels(sample: Sample, ids: np.ndarray) -> Sample:
     ignore = ignore_id(sample.label_map.dtype)
     table = np.full(ignore + 1, ignore, dtype=sample.label_map.dtype)
     table[: len(ids)] = np.where(ids < 0, ignore, ids)
-    return dataclasses.replace(sample, label_map=table[sample.label_map])
+    crowd = sample.crowd
+    if crowd is not None:
+        crowd = np.concatenate([[0], ids + 1]).astype(np.uint16)[crowd]
+    return dataclasses.replace(sample, label_map=table[sample.label_map], crowd=crowd)
 
 
 def _with_objects(sample: Sample, ids: np.ndarray) -> Sample:

@@ -11,8 +11,8 @@ from scipy import ndimage
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
 from seg_demo.annotations.listing import Sample
-from seg_demo.core.types import LabelSet
-from train.metrics import SemanticMeter, only_shared, shared_labels
+from seg_demo.core.types import LabelSet, Segment, Segmentation
+from train.metrics import PanopticMeter, SemanticMeter, only_shared, shared_labels
 
 torch.set_num_threads(1)
 LABELS = LabelSet.from_names(["background", "cell", "border", "never"], background=0)
@@ -113,3 +113,25 @@ def test_objects_of_other_classes_are_left_out() -> None:
     assert found.instance_map.tolist() == [[0, 1, 0], [0, 2, 2]]
     assert found.instance_labels.tolist() == [0, 1, 1]
     assert np.array_equal(found.label_map, MAP)
+
+
+def test_stuff_that_is_painted_wrong_counts_among_the_classes_that_are_shared() -> None:
+    names, things = ("boat", "disc", "sky", "tree"), np.array([True, True, False, False])
+    data = LabelSet(names, np.zeros((4, 3), np.uint8), things=things)
+    network = LabelSet(("tree", "sky", "disc"), np.zeros((3, 3), np.uint8), things=things[[3, 2, 1]])
+    # A boat, a disc, sky above trees, and a crowd of discs.
+    label_map = np.array([[0, 1, 2, 3], [3, 3, 3, 255]], np.uint8)
+    objects, crowd = np.array([[1, 2, 0, 0], [0, 0, 0, 0]], np.uint16), np.array([[0, 0, 0, 0], [0, 0, 0, 2]], np.uint16)
+    sample = Sample(np.zeros((2, 4, 3), np.uint8), label_map, objects, "a", np.array([0, 0, 1], np.uint16), crowd=crowd)
+    shared = shared_labels(data, network)
+    (found,) = only_shared([sample], data, shared, "panoptic")
+    assert shared.names == names[1:] and shared.things.tolist() == [True, False, False]
+    assert found.label_map.tolist() == [[255, 0, 1, 2], [2, 2, 2, 255]]
+    assert found.instance_map.tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]] and found.crowd.tolist() == [[0, 0, 0, 0], [0, 0, 0, 1]]
+    # All the stuff is called tree.
+    ids = np.array([[2, 1, 2, 2], [2, 2, 2, 2]], np.uint16)
+    segments = (Segment(2, 1.0, (1, 0, 2, 1), None), Segment(0, 1.0, (0, 0, 4, 2), None))
+    meter = PanopticMeter(shared, network)
+    meter.add(found, Segmentation("panoptic", 2, 4, network, ids, segments))
+    scores = meter.result()
+    assert (scores["pq_things"], scores["pq/sky"]) == (1, 0) and scores["pq_stuff"] == pytest.approx(1 / 3)
