@@ -108,8 +108,7 @@ def check_threshold(value: object) -> float:
     Raises:
         BadRequestError: anything but a finite number from 0 to 1.
     """
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if number and math.isfinite(value) and 0 <= value <= 1:
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
     raise BadRequestError("requests.bad_threshold", value=str(value)[:40])
 
@@ -124,7 +123,7 @@ def check_thresholds(value: object) -> dict[str, float]:
         BadRequestError: other names than :data:`THRESHOLDS`, or anything but finite numbers from 0 to 1.
     """
     if isinstance(value, str) and value.strip():
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             value = json.loads(value)
     if value is None or value == "":
         return {}
@@ -309,11 +308,13 @@ def _prompt(shown: object) -> Prompt:
 
 def _numbers(values: Any, count: int, key: str) -> tuple[float, ...]:
     """So many finite numbers, or the sentence why they are none."""
-    listed = list(values) if isinstance(values, (Sequence, np.ndarray)) and not isinstance(values, str) else []
+    listed, found = list(values) if isinstance(values, (Sequence, np.ndarray)) and not isinstance(values, str) else [], ()
     plain = all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in listed)
-    if len(listed) != count or not plain or not all(math.isfinite(value) for value in listed):
+    with suppress(OverflowError):  # of whole numbers that no float holds
+        found = tuple(float(value) for value in listed) if plain else ()
+    if len(found) != count or not all(map(math.isfinite, found)):
         raise BadRequestError(key, value=_shown(values))
-    return tuple(float(value) for value in listed)
+    return found
 
 
 def _shown(value: object) -> str:

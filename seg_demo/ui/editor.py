@@ -341,7 +341,8 @@ def facts_of(sent: dict[str, Any]) -> Facts:
 
 
 def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Before it is asked whether it is finite: a whole number may be larger than any float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
 
 
 SAMPLES_SCRIPTS = ("viewer_text.js", "samples.js")

@@ -173,6 +173,23 @@ def test_what_a_base_knows_is_measured_first_and_kept_if_training_spoils_it(data
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_what_was_learnt_is_kept_where_the_held_out_images_allow_no_score(data: Path, tmp_path: Path) -> None:
+    """Objects that none of them shows have no average precision; the weights of the first evaluation are no better for that."""
+    for index in range(6):
+        root, name = tmp_path / ("train" if index < 3 else "val"), f"{index:02d}.png"
+        save(np.asarray(Image.open(data / "images" / name)), root / "images" / name)
+        save(np.asarray(Image.open(data / "masks" / name)) * np.uint8(index < 3), root / "instances" / name)
+    first, second = tmp_path / "first", tmp_path / "second"
+    more = ["--mask-reading", "pieces", "--patience", "1", "--max-steps"]
+    assert finetune.main(arguments(tmp_path, first, "--model", "unet-instance", *more, "1")) == 0
+    begin = [word for word in arguments(tmp_path, second, "--model", str(first / "best"), *more, "2") if word != "--from-scratch"]
+    assert finetune.main(begin) == 0
+    history = load_state(second / "last" / "state.pt")["history"]
+    assert [line["step"] for line in history["lines"]] == [0, 2] and history["best"] == -np.inf and history["stale"] == 0
+    before, after = (load_file(run / "best" / "model.safetensors") for run in (first, second))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
 def test_dry_run_starts_nothing(data: Path, tmp_path: Path, capsys) -> None:
     assert finetune.main([*arguments(data, tmp_path / "run"), "--dry-run", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
