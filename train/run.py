@@ -369,7 +369,7 @@ class History:
         found = f"{score} {line.get(score, math.nan):.4f}"
         if not line["step"]:
             return f"before the first step: {found}"
-        return f"step {line['step']}  loss {line['loss']:.4f}  {found}{'' if self.stale else ' (best)'}  {line['seconds']:.0f} s"
+        return f"step {line['step']}  loss {line['loss']:.4f}  {found}{'' if self.stale or score not in line else ' (best)'}  {line['seconds']:.0f} s"
 
     def due(self, every: int, total: int) -> bool:
         """Whether the present weights are to be evaluated before the next step.

@@ -196,7 +196,8 @@ class Trainer:
             raise Diverged(Message("training.answer_not_a_number", step=history.step, why=error)) from error
         score = metrics.get(self.score, math.nan)
         score = -math.inf if math.isnan(score) else score
-        best = history.best is None or score > history.best
+        # As long as the held-out images allow no score, what has learnt for longer is the better guess.
+        best = history.best is None or score > history.best or score == history.best == -math.inf
         history.best, history.stale = (score, 0) if best else (history.best, history.stale + 1)
         line = {"step": history.step, "epoch": round(history.step * self.plan.per_step / self.plan.count, 2)}
         if history.step:

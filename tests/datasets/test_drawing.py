@@ -23,7 +23,7 @@ from seg_demo.outputs.export import bundle
 from seg_demo.outputs.measurements import measure
 from seg_demo.ui import menu
 from seg_demo.ui.correct_tab import class_names, labels_for
-from seg_demo.ui.editor import keep
+from seg_demo.ui.editor import facts_of, keep
 from tests.small_datasets import picture
 
 LABELS = LabelSet.from_names(("background", "cell", "wall"), 0)
@@ -186,6 +186,11 @@ def test_what_a_browser_sends_is_stored_in_the_datasets_numbers(tmp_path, upload
     assert np.array_equal(dataset.read("a")[1], np.array([0, 2, 3])[blobs(0, (24, 32))])
     keep(store, message(uploads, stem="a", seconds=float("nan"), strokes=-1, confidence="high"))
     assert len(dataset) == 1 and dataset.sample("a").facts == Facts(0, 0, None, "blank")
+
+
+def test_a_number_that_no_float_holds_is_left_out():
+    facts = facts_of({"seconds": 10**400, "confidence": 10**400, "strokes": 10**400})
+    assert (facts.seconds, facts.confidence, facts.strokes) == (0.0, None, 0)
 
 
 def test_a_save_whose_answer_was_lost_is_no_second_sample(tmp_path, uploads):

@@ -200,7 +200,7 @@ class QueriesContract(NetworkContract):
         assert model.again(first, Options(thresholds={"score": 0.01})) is None
         with pytest.raises(BadRequestError, match="no such thresholds for the task 'instance'"):
             model.predict(image, task="instance", thresholds=other)
-        for bad in ({"scores": 0.5}, "{", [1], {"mask": 2}, {"mask": "x"}):
+        for bad in ({"scores": 0.5}, "{", [1], {"mask": 2}, {"mask": "x"}, "[" * 200_000, f'{{"mask": 1{"0" * 400}}}'):
             with pytest.raises(BadRequestError, match="threshold"):
                 model.predict(image, thresholds=bad)
 

@@ -110,7 +110,7 @@ def test_a_threshold_filters_and_anything_else_is_refused(folders):
     scores = sorted(segment.score for segment in everything.segments)
     middle = scores[len(scores) // 2]
     assert len(model.predict(IMAGE, middle).segments) == sum(score >= middle for score in scores)
-    for bad in (float("nan"), -0.1, 1.1, True, "0.5", None, [], float("inf")):
+    for bad in (float("nan"), -0.1, 1.1, True, "0.5", None, [], float("inf"), 10**400):
         with pytest.raises(BadRequestError, match="threshold must be a number from 0 to 1"):
             check_threshold(bad)
     assert check_threshold(1) == 1.0 and check_threshold(np.float32(0.25)) == 0.25
