@@ -210,7 +210,7 @@ def _planes(item: Item, listing: Listing) -> Sequence[Item]:
     """The item, or one for each of its planes; none where they do not fit."""
     truth = item.mask or item.instances
     if item.image is None or truth is None:
-        return (item,) if item.image is None or not any(any(mark.plane) for mark in item.annotations) else _marked(item, listing)
+        return (item,) if item.image is None or not any(any(mark.plane) for mark in item.annotations or ()) else _marked(item, listing)
     image, mask = _looked_at(item.image), _looked_at(truth)
     if image is None or (mask is None and not is_volume(item.image)):
         return (item,)
@@ -249,12 +249,7 @@ def _marked(item: Item, listing: Listing) -> Sequence[Item]:
         return (item,)
     drawn: dict[int, list[CocoObject]] = defaultdict(list)
     for mark in item.annotations:
-        number, z, t = mark.plane
-        if number:
-            places = [number - 1] if number <= len(views) else []
-        else:
-            places = [at for at, view in enumerate(views) if z in (0, (view.z or 0) + 1) and t in (0, (view.t or 0) + 1)] if z or t else []
-        for place in places:
+        for place in mark.places(views) or ():
             drawn[place].append(mark)
     anywhere = [mark for mark in item.annotations if not any(mark.plane)]
     lost = len(item.annotations) - len(anywhere) - len({id(mark) for marks in drawn.values() for mark in marks})

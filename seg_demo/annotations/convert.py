@@ -34,8 +34,8 @@ from seg_demo.annotations.file_names import OnePicture
 from seg_demo.annotations.listing import EXIF_ORIENTATION, IMAGE_SUFFIXES, TURNS, Item, Listing, is_panoptic
 from seg_demo.annotations.other_tools import is_of_tool, list_for
 from seg_demo.core import (
-    BACKGROUND, IGNORE_16, INSTANCE, PANOPTIC, SEMANTIC, TASKS, BadRequestError, DataError, LabelSet, Message, SegDemoError, Segment, Segmentation,
-    extents, ignore_id, paint, semantic_segmentation,
+    ALL, BACKGROUND, IGNORE_16, INSTANCE, PANOPTIC, SEMANTIC, TASKS, BadRequestError, DataError, LabelSet, Message, Picture, SegDemoError, Segment,
+    Segmentation, View, extents, ignore_id, paint, semantic_segmentation,
 )
 from seg_demo.core.settings import settings
 from seg_demo.inputs.archives import unpack
@@ -305,7 +305,7 @@ def is_annotations(path: Path) -> bool:
     return path.suffix.lower() in ONE
 
 
-def found_on(path: Path, image: Path, size: tuple[int, int]) -> tuple[Annotated, tuple[Message, ...]]:
+def found_on(path: Path, image: Path, size: tuple[int, int], shown: Picture | None = None) -> tuple[Annotated, tuple[Message, ...]]:
     """What a file of annotations says about one picture that lies elsewhere; marks that cannot be read are left out.
 
     The picture is told by its name; a file that is about one picture is about this one, whatever it calls it.
@@ -314,6 +314,7 @@ def found_on(path: Path, image: Path, size: tuple[int, int]) -> tuple[Annotated,
         path: of a tool's file, of COCO's JSON, of a text file of YOLO's, or of a zip of such.
         image: the picture.
         size: (height, width) of the upright picture.
+        shown: the plane of a stack that is looked at: what was drawn on others is not on it.
 
     Returns:
         The picture with its objects, and what is to know about how the file was read.
@@ -327,6 +328,13 @@ def found_on(path: Path, image: Path, size: tuple[int, int]) -> tuple[Annotated,
             raise DataError("annotations.not_about_this", file=path.name, name=image.name)
         notes = [note for note in listing.notes if note.key.startswith(("annotations.", "dropped.", "coco.crowds", "coco.class_per"))]
         item = listing.items[0]
+        if shown is not None and shown.stack is not None and shown.view is not None and item.annotations:
+            planes = View(page=ALL).each(shown.stack)
+            at = planes.index(View(shown.view.page or 0, shown.view.z or 0, shown.view.t or 0))
+            here = tuple(mark for mark in item.annotations if len(planes) == 1 or (places := mark.places(planes)) is None or at in places)
+            if elsewhere := len(item.annotations) - len(here):
+                notes.append(Message("annotations.other_planes", count=elsewhere))
+            item = dataclasses.replace(item, annotations=here)
         bad = [fault for fault in listing.faults if fault.severity == "fault" and fault.item == item.name]
         pictures = Drawn(dataclasses.replace(listing, faults=[]), lenient=True)
         try:

@@ -104,6 +104,13 @@ class CocoObject:
     order: int = 0
     plane: tuple[int, int, int] = (0, 0, 0)
 
+    def places(self, planes: Sequence[View]) -> list[int] | None:
+        """Which of a stack's planes, in the order in which they lie in the file, it was drawn on; None if nobody says so."""
+        number, z, t = self.plane
+        if number:
+            return [number - 1] if number <= len(planes) else []
+        return [at for at, plane in enumerate(planes) if z in (0, (plane.z or 0) + 1) and t in (0, (plane.t or 0) + 1)] if z or t else None
+
 
 @dataclass(frozen=True)
 class SegmentInfo:

@@ -567,7 +567,8 @@ def described_by(file: Upload | None, upload: Upload | None) -> Described | None
     if file is None or upload is None or not is_annotations(file.path):
         return None
     with rendering():
-        return found_on(file.path, upload.path, read(upload.path).pixels.shape[:2])
+        shown = read(upload.path, view=upload.view)
+        return found_on(file.path, upload.path, shown.pixels.shape[:2], shown)
 
 
 def again(dataset: Dataset, stem: str) -> Document:

@@ -14,6 +14,7 @@ import tifffile
 from PIL import Image
 from rasterio.transform import Affine
 
+from seg_demo.annotations.convert import found_on
 from seg_demo.annotations.dataset import Dataset, open_annotated
 from seg_demo.inputs.images import read
 from seg_demo.inputs.shapes import encode_roi
@@ -152,6 +153,18 @@ def test_rois_are_of_the_plane_that_they_were_drawn_on(tmp_path: Path) -> None:
     assert sorted(fault.kind for fault in dataset.faults) == ["marks on no plane", "planes without marks", "planes without marks"]
     (lost,) = (fault for fault in dataset.faults if fault.kind == "marks on no plane")
     assert lost.file == "plain.tif" and "1 of its marks name planes" in str(lost.what) and "it has 5" in str(lost.what)
+
+
+def test_a_drawing_opens_on_the_plane_that_is_looked_at(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "plain.tif", volume(5)[0], imagej=True, metadata={"axes": "ZYX"})
+    with ZipFile(tmp_path / "RoiSet.zip", "w") as archive:
+        for number, data in enumerate([roi(1, 2), roi(9, 2), roi(4, 5), roi(18)]):
+            archive.writestr(f"{number}.roi", data)
+    for z, count in ((1, 3), (4, 2), (0, 1)):
+        shown = read(tmp_path / "plain.tif", view={"z": z})
+        found, notes = found_on(tmp_path / "RoiSet.zip", tmp_path / "plain.tif", shown.pixels.shape[:2], shown)
+        assert len(found.segmentation.segments) == count and any(f"{4 - count} marks are on other planes" in note for note in notes)
+    assert len(found_on(tmp_path / "RoiSet.zip", tmp_path / "plain.tif", (20, 26))[0].segmentation.segments) == 4
 
 
 def test_planes_of_geojson_count_from_zero(tmp_path: Path) -> None:
