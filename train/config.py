@@ -104,6 +104,11 @@ class Config:
         return asdict(self)
 
 
+def data_for(model: str) -> str:
+    """The built-in data that ``--model`` learns from unless ``--data`` says otherwise."""
+    return FAMILIES[model].pictures if model in FAMILIES else Config.data
+
+
 def has_own_loss(architecture: str) -> bool:
     """Whether a family learns by a loss of its own, to which :data:`OF_CLASSES` mean nothing; False for what is none."""
     return architecture in FAMILIES and not FAMILIES[architecture].network.loss_per_pixel
@@ -240,8 +245,8 @@ def parse(argv: Sequence[str]) -> tuple[Config, frozenset[str]]:
     for name, text in given.items():
         values[name] = _converted(_FIELDS[name], text, _flag(name), problems)
     config = Config(**{name: value for name, value in values.items() if value is not _BAD})
-    if "data" not in values and config.model in FAMILIES:
-        config = replace(config, data=FAMILIES[config.model].pictures)
+    if "data" not in values:
+        config = replace(config, data=data_for(config.model))
     problems += check(config)
     if problems:
         raise ConfigError(lines(*problems))

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from seg_demo import __version__
 from seg_demo.core import DISK, Disk, Message, SegDemoError, lines, save_file, storage_errors, write_atomically
-from train.config import Config, ConfigError, check, load_config
+from train.config import Config, ConfigError, check, data_for, load_config
 
 LAST = Path("last") / "state.pt"
 BEST = Path("best")
@@ -153,7 +153,7 @@ def command_of(config: Config) -> str:
     """The command line that repeats a run: every setting that is not the default, but for where it runs and pushes to."""
     import shlex
 
-    default = Config()
+    default = Config(data=data_for(config.model))
     words = ["python", "train/finetune.py"]
     for name, value in config.to_dict().items():
         if name in OPERATIONAL - {"threads", "minutes"} or name == "output" or value == getattr(default, name):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 
 import pytest
 
+from seg_demo.networks import FAMILIES
 from train.config import Config, ConfigError, check, load_config, parse
+from train.run import command_of
 
 
 def test_no_flags_is_the_default() -> None:
@@ -36,6 +39,14 @@ def test_push_with_and_without_a_repository() -> None:
     assert parse([])[0].push is None
     assert parse(["--push"])[0].push == ""
     assert parse(["--push", "ann/cells"])[0].push == "ann/cells"
+
+
+@pytest.mark.parametrize("model", [*FAMILIES, "unet-cells"])
+@pytest.mark.parametrize("data", ["cells", "objects", "nuclei", "my data"])
+def test_the_command_of_a_run_repeats_it(model: str, data: str) -> None:
+    """Also where a family learns from other built-in pictures than the rest unless told otherwise."""
+    config, _ = parse(["--model", model, "--data", data])
+    assert parse(shlex.split(command_of(config))[2:])[0] == config
 
 
 def test_all_problems_are_reported_together(tmp_path) -> None:
