@@ -143,7 +143,7 @@ def check(config: Config) -> list[str]:
             problems.append(Message("flags.too_small", flag=_flag(name), value=value, least=least))
     for name, (least, most) in _RANGES.items():
         value = getattr(config, name)
-        if not least <= value <= most:
+        if value is not None and not least <= value <= most:
             problems.append(Message("flags.out_of_range", flag=_flag(name), value=value, least=least, most=most))
     if config.lr is not None and not 0 < config.lr <= 10:
         problems.append(Message("flags.bad_lr", value=config.lr))
@@ -174,7 +174,6 @@ def _looks_like_repo(text: str) -> bool:
 # What a comparison decides by itself, or does not do.
 NOT_WITH_ADVISE = ("epochs", "max_steps", "push", "baseline", "replay", "report_to", "robustness", "onnx")
 _LEAST = {
-    "minutes": 0.2,
     "epochs": 0,
     "max_steps": 1,
     "batch_size": 1,
@@ -188,7 +187,6 @@ _LEAST = {
     "save_every": 1,
     "workers": 0,
     "threads": 1,
-    "seed": 0,
     "channels": 1,
 }
 _RANGES = {
@@ -199,6 +197,9 @@ _RANGES = {
     "replay": (0, 0.9),
     "backbone_lr": (0, 10),
     "robustness": (0, 24 * 60),
+    "minutes": (0.2, 7 * 24 * 60),
+    # Larger ones numpy does not take.
+    "seed": (0, 2**32 - 1),
 }
 
 
@@ -313,7 +314,7 @@ def _converted(option: Field, value: Any, where: str, problems: list[str]) -> An
         if isinstance(value, bool) or (kind is int and isinstance(value, float) and value != int(value)):
             raise ValueError
         result = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         problems.append(Message(f"flags.wanted_{kind.__name__}", where=where, value=repr(value)))
         return _BAD
     named = tuple(choice.removesuffix("CLASS") for choice in choices if choice.endswith("=CLASS"))

@@ -80,7 +80,7 @@ def test_candidates_come_from_the_registry(monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "key"),
     [
-        (["--minutes", "3"], "flags.minutes_without_advise"), (["--advise", "--minutes", "0.1"], "flags.too_small"),
+        (["--minutes", "3"], "flags.minutes_without_advise"), (["--advise", "--minutes", "0.1"], "flags.out_of_range"),
         (["--advise", "--push"], "flags.not_with_advise"), (["--advise", "--max-steps", "9"], "flags.not_with_advise"),
     ],
 )  # fmt: skip

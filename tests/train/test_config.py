@@ -74,7 +74,7 @@ def test_a_flag_that_does_not_exist_is_named_with_the_one_that_was_meant_and_the
         parse(["--batchsize", "4", "--seed", "-1"])
     assert str(caught.value).splitlines() == [
         "--batchsize is not a flag. Did you mean --batch-size?",
-        "--seed is -1, but must be at least 0.",
+        "--seed is -1, but must be from 0 to 4294967295.",
     ]
     with pytest.raises(ConfigError, match="'photos' belongs to no flag"):
         parse(["photos"])
@@ -93,6 +93,18 @@ def test_a_file_that_is_not_settings(tmp_path, content: str) -> None:
 def test_a_missing_file() -> None:
     with pytest.raises(ConfigError, match="nowhere.yaml"):
         parse(["--config", "nowhere.yaml"])
+
+
+def test_what_is_too_large_for_its_use_is_said_before_anything_is_read(tmp_path) -> None:
+    assert parse(["--seed", str(2**32 - 1), "--advise", "--minutes", "600"])[0].seed == 2**32 - 1
+    for flag, value in (("--seed", str(2**32)), ("--minutes", "inf"), ("--minutes", "0.1")):
+        with pytest.raises(ConfigError, match=f"^{flag} is {value}, but must be from"):
+            parse(["--advise", flag, value])
+    file = tmp_path / "a.yaml"
+    for line in ("epochs: .inf", f"lr: {10**400}"):
+        file.write_text(line)
+        with pytest.raises(ConfigError, match=f"{line.split(':')[0]} is (inf|1000*), but must be a"):
+            parse(["--config", str(file)])
 
 
 def test_nan_is_no_number() -> None:
