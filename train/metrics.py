@@ -227,7 +227,7 @@ class InstanceMeter:
 
         Returns:
             F1 of this image alone, in [0, 1]: objects matched at an IoU of 0.5 among the candidates with a score of at
-            least 0.5. An image without any object, painted without any, has 1.
+            least 0.5 that are found or lie mostly on labelled pixels. An image without any object, painted without any, has 1.
         """
         truth = true_objects(sample, self.labels)
         identity = len(self._images) + 1
@@ -235,7 +235,7 @@ class InstanceMeter:
         objects = [_annotation(identity, s, s.label_id, truth) for s in truth.segments]
         for number, thing in enumerate(objects, start=len(self._truth) + 1):
             self._truth.append(thing | {"id": number, "iscrowd": 0})
-        self._add_unlabelled(identity, sample)
+        unlabelled = self._add_unlabelled(identity, sample)
         candidates = []
         for segment in prediction.segments:
             label_id = int(self._translate[segment.label_id])
@@ -244,22 +244,24 @@ class InstanceMeter:
                 candidates.append(found | {"score": 1.0 if segment.score is None else float(segment.score)})
         self._found += candidates
         shown = [candidate for candidate in candidates if candidate["score"] >= SHOWN_SCORE]
-        hits, total = _hits(objects, shown), len(objects) + len(shown)
-        self._shown += (hits, len(objects), len(shown))
+        hits, forgiven = _hits(objects, unlabelled, shown)
+        total = len(objects) + len(shown) - forgiven
+        self._shown += (hits, len(objects), len(shown) - forgiven)
         return 2 * hits / total if total else 1.0
 
-    def _add_unlabelled(self, identity: int, sample: Sample) -> None:
-        """COCO's way to say "nobody knows what is here": one crowd region per class."""
+    def _add_unlabelled(self, identity: int, sample: Sample) -> list[dict[str, Any]]:
+        """COCO's way to say "nobody knows what is here": one crowd region per class. Of these, which are alike, the last or none."""
         unknown = sample.label_map == ignore_id(sample.label_map.dtype)
         box = tight_box(unknown)
         if box is None:
-            return
+            return []
         height, width = unknown.shape
         region = Segment(0, None, box, unknown[box[1] : box[3], box[0] : box[2]])
         whole = Segmentation(INSTANCE.name, height, width, self.labels, np.zeros((height, width), np.uint8), (region,))
         for label_id in range(len(self.labels)):
             crowd = _annotation(identity, region, label_id, whole)
             self._truth.append(crowd | {"id": len(self._truth) + 1, "iscrowd": 1})
+        return self._truth[-1:]
 
     def _caps(self) -> tuple[int, int]:
         """COCO's cap on the candidates of a class in an image, and the one that counts here: all where the data holds more."""
@@ -335,24 +337,25 @@ def _annotation(identity: int, segment: Segment, label_id: int, whole: Segmentat
     }
 
 
-def _hits(objects: list[dict[str, Any]], candidates: list[dict[str, Any]]) -> int:
-    """How many candidates, best first, take a free object of their class: each the one that it fits best."""
-    if not objects or not candidates:
-        return 0
-    rles = [
-        [{**found["segmentation"], "counts": found["segmentation"]["counts"].encode()} for found in side]
-        for side in (candidates, objects)
-    ]
-    overlap = np.asarray(coco_mask.iou(rles[0], rles[1], [0] * len(objects)))
-    classes = [np.array([found["category_id"] for found in side]) for side in (candidates, objects)]
-    overlap[classes[0][:, None] != classes[1][None, :]] = 0
-    hits = 0
+def _hits(objects: list[dict[str, Any]], unlabelled: list[dict[str, Any]], candidates: list[dict[str, Any]]) -> tuple[int, int]:
+    """How many candidates, best first, take a free object of their class, each the one that it fits best; and how many others lie mostly
+    on what is not labelled, which COCO asks of crowds by their intersection with the candidate over its area."""
+    others, count = [*objects, *unlabelled], len(objects)
+    if not others or not candidates:
+        return 0, 0
+    rles = [[{**found["segmentation"], "counts": found["segmentation"]["counts"].encode()} for found in side] for side in (candidates, others)]
+    overlap = np.asarray(coco_mask.iou(rles[0], rles[1], [0] * count + [1] * len(unlabelled)))
+    classes = [np.array([found["category_id"] for found in side], dtype=int) for side in (candidates, objects)]
+    overlap[:, :count][classes[0][:, None] != classes[1][None, :]] = 0
+    hits = forgiven = 0
     for row in overlap:
-        best = int(row.argmax())
-        if row[best] >= MATCH_IOU:
+        best = int(row[:count].argmax()) if count else 0
+        if count and row[best] >= MATCH_IOU:
             hits += 1
             overlap[:, best] = 0
-    return hits
+        elif row[count:].max(initial=0) >= MATCH_IOU:
+            forgiven += 1
+    return hits, forgiven
 
 
 class PanopticMeter:

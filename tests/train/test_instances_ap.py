@@ -123,6 +123,30 @@ def test_per_image_f1_by_hand():
     assert InstanceMeter(OBJECTS).add(sample, empty) == 0.0
 
 
+def test_what_lies_on_unlabelled_pixels_is_forgiven_beside_ap_too():
+    instance_map = np.zeros((10, 20), np.uint16)
+    instance_map[2:6, 2:6] = 1
+    label_map = (instance_map > 0).astype(np.uint8)
+    label_map[:, 10:] = 255
+    sample = Sample(np.zeros((10, 20, 3), np.uint8), label_map, instance_map)
+
+    def found(columns: list[int], found_too: bool = True) -> Segmentation:
+        segments = tuple(Segment(1 + x % 2, 0.8, (x, 2, x + 4, 6), np.ones((4, 4), bool)) for x in columns)
+        segments = (Segment(1, 0.9, (2, 2, 6, 6), np.ones((4, 4), bool)),) * found_too + segments
+        return Segmentation("instance", 10, 20, OBJECTS, paint(segments, 10, 20), segments)
+
+    # Wholly there, of either class, and half there; a quarter is not enough.
+    for columns, others in (([12, 13, 8], 0), ([7], 1), ([12, 7], 1)):
+        meter = InstanceMeter(OBJECTS)
+        assert meter.add(sample, found(columns)) == 2 / (2 + others)
+        assert meter.result()["accuracy_50"] == 1 / (1 + others)
+    meter = InstanceMeter(OBJECTS)
+    assert meter.add(sample, found([12], found_too=False)) == 0
+    # Where no object is, nothing is missed either.
+    nothing = Sample(sample.image, np.where(label_map == 1, 0, label_map).astype(np.uint8), np.zeros_like(instance_map))
+    assert meter.add(nothing, found([12], found_too=False)) == 1 and meter.add(nothing, found([2], found_too=False)) == 0
+
+
 def test_no_object_in_the_data_has_no_precision_and_no_candidate_has_zero():
     blank = Sample(np.zeros((8, 9, 3), np.uint8), np.zeros((8, 9), np.uint8), np.zeros((8, 9), np.uint16))
     empty = Segmentation("instance", 8, 9, OBJECTS, np.zeros((8, 9), np.uint8), ())
