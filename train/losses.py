@@ -66,11 +66,12 @@ class Objective:
 
         self.network, self.class_weights, self.names = network, class_weights, loss.split("+")
         self.lovasz = smp.losses.LovaszLoss(mode="multiclass", ignore_index=IGNORE_16) if "lovasz" in self.names else None
-        known = {name: index for index, name in enumerate(network.labels.names)}
         # What the network has no class for, the background beside objects, no object has.
-        self._ids = torch.tensor([known.get(name, -1) for name in (labels or network.labels).names])
+        self._ids = torch.tensor(_by_name((labels or network.labels).names, network.labels.names))
+        self._same = self._ids.tolist() == list(range(len(network.labels)))
         things = network.labels.things
-        self._stuff = () if not network.task.stuff or things is None else tuple(np.flatnonzero(~things).tolist())
+        stuff = () if not network.task.stuff or things is None else np.flatnonzero(~things).tolist()
+        self._stuff = tuple(index for index, label_id in enumerate(self._ids.tolist()) if label_id in stuff)
 
     def collate(self, crops: Sequence[Crop], device: torch.device) -> Batch:
         """Crops as one batch on the device; of objects with boxes, classes and masks of those that are still in the crop."""
@@ -78,7 +79,12 @@ class Objective:
         names = tuple(crop.name for crop in crops)
         if self.network.task.objects:
             return Batch(images, None, [{key: value.to(device) for key, value in self._target(crop).items()} for crop in crops], names)
-        return Batch(images, torch.stack([crop.labels for crop in crops]).to(device, non_blocking=True), None, names)
+        labels = torch.stack([crop.labels for crop in crops])
+        if not self._same:
+            table = torch.full((IGNORE_16 + 1,), IGNORE_16)
+            table[: len(self._ids)] = self._ids.where(self._ids >= 0, IGNORE_16)
+            labels = table[labels]
+        return Batch(images, labels.to(device, non_blocking=True), None, names)
 
     def _target(self, crop: Crop) -> dict[str, Tensor]:
         """The truth of a crop, with the network's numbers of the classes."""
@@ -122,6 +128,15 @@ class Objective:
                 # Of a crop without any label it has no gradient; the step still needs one.
                 total = total + (self.lovasz(whole, labels) / parts if (labels != IGNORE_16).any() else 0 * whole.sum())
         return total
+
+
+def _by_name(names: Sequence[str], of: Sequence[str]) -> list[int]:
+    """For each name its place among others, -1 where it is not there; how it is written counts only where two differ by that alone."""
+    if tuple(names) == tuple(of):
+        return list(range(len(of)))
+    known = {name.strip().casefold(): index for index, name in reversed(list(enumerate(of)))}
+    known |= {name: index for index, name in enumerate(of)}
+    return [known.get(name, known.get(name.strip().casefold(), -1)) for name in names]
 
 
 def focal_loss(logits: Tensor, labels: Tensor, ignore: int, class_weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:

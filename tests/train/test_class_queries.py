@@ -186,6 +186,16 @@ def test_targets_of_objects_overlap_and_have_the_networks_numbers() -> None:
     assert [int(mask.sum()) for mask in masks[0]] == [700, 100]
 
 
+def test_targets_have_the_networks_numbers_whatever_those_of_the_data_are() -> None:
+    """Of a network that is measured as it is, on data that has other classes too, in another order, and writes them otherwise."""
+    labels = LabelSet(("Disc", "SKY", "ground"), np.zeros((3, 3), np.uint8), None, np.array([True, False, False]))
+    network = made("mask2former", LabelSet(("sky", "tree", "ground", "disc"), np.zeros((4, 3), np.uint8), None, np.arange(4) == 3)).trained_for(PANOPTIC)
+    label_map, numbers = np.full((64, 64), 1), np.zeros((64, 64))
+    label_map[30:], label_map[:10, :10], numbers[:10, :10] = 2, 0, 1
+    masks, classes = given_to(network, [crop_of(label_map, numbers, np.array([0, 0]))], labels)
+    assert classes[0].tolist() == [3, 0, 2] and [int(mask.sum()) for mask in masks[0]] == [100, 30 * 64 - 100, 34 * 64]
+
+
 def test_targets_of_classes_are_one_mask_each() -> None:
     labels = LabelSet.from_names(["background", "cell", "border"], background=0)
     network = made("mask2former", labels).trained_for(SEMANTIC)

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from seg_demo import networks
 from seg_demo.annotations.listing import Sample
-from seg_demo.core.types import ModelSpec
+from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference.model import Model
 from seg_demo.networks.base import Network
 from seg_demo.serving.catalog import BUNDLED_FOLDER
@@ -110,6 +110,18 @@ def test_an_attack_stays_within_its_bound_and_raises_the_loss(cells: Network, pi
 
         assert loss(moved) > loss(clean)
     assert all(torch.equal(tensor, before[name]) for name, tensor in cells.module.state_dict().items())
+
+
+def test_an_attack_means_the_networks_classes_whatever_numbers_the_data_gives_them(cells: Network, pictures: list[Sample]) -> None:
+    rng, names = np.random.default_rng(0), [name.upper() for name in reversed(cells.labels.names)]
+    labels = LabelSet.from_names(["ship", *names], background=len(names))
+    renumbered = np.where(pictures[0].label_map < len(names), len(names) - pictures[0].label_map, 255).astype(np.uint8)
+    wanted, found = (
+        Attack(cells, "ce", known, seed=0)(replace(pictures[0], label_map=label_map), 4, rng)
+        for known, label_map in ((cells.labels, pictures[0].label_map), (labels, renumbered))
+    )
+    assert np.array_equal(found.image, wanted.image)
+    assert np.array_equal(found.label_map, np.where(wanted.label_map == 65535, 65535, len(names) - wanted.label_map.astype(int)))
 
 
 def test_every_change_has_its_score_and_the_worst_blur_costs_most(cells: Network, pictures: list[Sample], tmp_path: Path) -> None:
