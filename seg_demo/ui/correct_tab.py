@@ -672,7 +672,7 @@ def make_queue(
                 items.append(Item(picture.name, str(picture.path), margin_of(picture.path, model) if start == "model" else None))
             except SegDemoError as error:
                 failed.append((picture.name, error.message))
-                if number == len(failed) - 1 == len(picked) - 1:
+                if number == len(picked) - 1 and not items:
                     raise  # of none: then the fault is not a picture's
     language = language_of(request)
     return Queue(ranked(items), tuple((name, in_language(why, language)) for name, why in failed))

@@ -86,6 +86,19 @@ def test_what_makes_no_queue_is_said(uploads):
         make_queue([str(bad)], "model", "otsu", REQUEST, lambda *_, **__: None)
 
 
+def test_one_picture_makes_a_queue_whatever_an_archive_leaves_out(uploads):
+    """As many files failed as there are pictures, but one of them lay outside the archive's folder: that is none of the pictures."""
+    packed = archive(uploads / "many.zip")
+    with zipfile.ZipFile(packed, "w") as file:
+        for name in ("a.png", "deep/b.png"):
+            file.write(EXAMPLES / "coins.png", name)
+        file.writestr("z.png", "no image")
+        for name in ("../climb.png", "../../climb.png"):
+            file.writestr(name, "x")
+    queue = make_queue([packed], "model", "otsu", REQUEST, lambda *_, **__: None)
+    assert [item.name for item in queue.items] == ["a.png", "deep/b.png"] and len(queue.failed) == 3
+
+
 def test_a_picture_of_a_batch_is_looked_at_again(uploads):
     row, picker = batch_tab.pictures_of([archive(uploads / "many.zip")])
     assert row.visible and [name for name, _ in picker.choices] == ["a.png", "deep/b.png", "bad.png"]
