@@ -46,18 +46,36 @@ _stops: dict[str, threading.Event] = {}
 
 
 @dataclass(frozen=True)
+class Ran:
+    """What a batch was run with, for whoever looks at its pictures later: by then the controls may say something else.
+
+    Attributes:
+        files: that were sent.
+        model: its id.
+        threshold: as for :func:`run_batch`, and so the rest.
+    """
+
+    files: list[str] | None
+    model: Any
+    threshold: Any = 0.5
+    pixel: Any = None
+    unit: Any = "um"
+    view: Any = None
+    detail: Any = DETAILS[0]
+    looks: Any = 1
+
+
+@dataclass(frozen=True)
 class BatchTab:
     """What others connect.
 
     Attributes:
-        files: of the batch.
-        model: of the batch.
+        ran: what the last batch was run with.
         correct: the button that puts its pictures into the queue of corrections.
         shown: one of its pictures with its result.
     """
 
-    files: Files
-    model: gr.Dropdown
+    ran: gr.State
     correct: gr.Button
     shown: Outcome
 
@@ -114,7 +132,11 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
                 shown = outcome("batched", INSTANCE, correctable=True)
             table = gr.HTML("", elem_id="batch-table")
     follow_file(strip, files)
-    began = run.click(lambda: (gr.Button(interactive=False), gr.Button(visible=True)), None, [run, stop], **UNQUEUED)
+    ran = gr.State(None)
+    began = run.click(
+        lambda *chosen: (gr.Button(interactive=False), gr.Button(visible=True), Ran(*chosen)), [files, model, threshold, pixel, unit, strip, detail, looks],
+        [run, stop, ran], **UNQUEUED,
+    )  # fmt: skip
     ended = began.then(
         run_batch, [files, model, threshold, pixel, unit, strip, formats, detail, looks], [status, download, sheet, table], api_name="batch",
         api_visibility="undocumented", concurrency_limit=BATCHES, concurrency_id="batch", show_progress="hidden",
@@ -124,10 +146,10 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
         after(lambda: (gr.Button(interactive=True), gr.Button(visible=False)), None, [run, stop], **UNQUEUED)
     ended.failure(left_off, status, status, **UNQUEUED)
     began.then(lambda: (gr.Row(visible=False), None, None), None, [single, *shown.outputs], **UNQUEUED)
-    ended.success(pictures_of, [files, strip], [single, picture], **QUIET)
+    ended.success(pictures_of, ran, [single, picture], **QUIET)
     looked = picture.input(
-        look_at, [picture, model, threshold, detail, looks], shown.outputs, api_visibility="private", show_progress_on=picture,
-        trigger_mode="always_last", js=shown.begins, **work_limits(),
+        look_at, [picture, ran], shown.outputs, api_visibility="private", show_progress_on=picture, trigger_mode="always_last", js=shown.begins,
+        **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(looked)
     shown.cancellable(looked)
@@ -136,7 +158,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
     model.change(choices_for, model, [threshold, detail, looks], **UNQUEUED)
     page.load(waiting, None, status, **UNQUEUED)
     stop.click(stop_batch, None, None, **UNQUEUED)
-    return BatchTab(files, model, correct, shown)
+    return BatchTab(ran, correct, shown)
 
 
 def chosen_of(model: object) -> tuple[bool, bool, bool]:
@@ -160,10 +182,10 @@ def waiting(request: gr.Request) -> str:
 
 
 @in_words
-def pictures_of(files: list[str] | None, sent: object = None) -> tuple[Any, Any]:
+def pictures_of(ran: Ran) -> tuple[Any, Any]:
     """The pictures of a batch that is done, to be looked at one by one: the picker, and its row on the page."""
-    picked, _ = gathered(files or [])
-    images, _ = planned(picked, View.parse(view_in(sent)))
+    picked, _ = gathered(ran.files or [])
+    images, _ = planned(picked, View.parse(view_in(ran.view)))
     return gr.Row(visible=True), Choice(choices=[(image.name, image.named) for image in images], value=None)
 
 
@@ -180,33 +202,48 @@ def gathered(files: Sequence[str]) -> tuple[list[Picked], list[Refused]]:
         as_uploads(path for path in folder.rglob("*") if path.is_file())
 
 
-def picture_at(path: object, name: str) -> Upload:
+def picture_at(named: object, name: str | None = None) -> Upload:
     """A picture of :func:`gathered`, or an upload, that a browser names.
+
+    Args:
+        named: its path, or :attr:`Planned.named`.
+        name: that it is called by; None for its file's.
 
     Raises:
         BadRequestError: it is not there, or no longer.
     """
+    path, view = named, None
+    if isinstance(named, str) and named.startswith("{"):
+        with suppress(ValueError, KeyError, RecursionError):
+            path, view = (json.loads(named)[key] for key in ("path", "view"))
     try:
-        return Upload(uploaded(path), stem_of(name[:200]))
+        return Upload(uploaded(path), stem_of((name or str(path))[:200]), view)
     except BadRequestError as error:
         raise BadRequestError("results.upload_is_gone") from error
 
 
+def size_of(pixel: Any, unit: Any) -> PixelSize | None:
+    """The size of a pixel as it was typed; None where nothing was."""
+    return PixelSize(float(pixel), unit) if isinstance(pixel, int | float) and pixel else None
+
+
 @in_words
 def look_at(
-    picked: object, model: object, threshold: object, detail: object = DETAILS[0], looks: object = 1,
+    picked: object, ran: Ran | None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
 ) -> tuple[Result | None, Result | None]:  # fmt: skip
-    """One picture of the batch with its result, which is made again: only files are kept of a batch."""
+    """One picture of the batch with its result, which is made again as it was then: only files are kept of a batch."""
     if not picked:
         return None, None
-    path, view = picked, None
-    if isinstance(picked, str) and picked.startswith("{"):
-        with suppress(ValueError, KeyError, RecursionError):
-            path, view = (json.loads(picked)[key] for key in ("path", "view"))
-    upload, options = replace(picture_at(path, str(path)), view=view), Options(threshold, detail, confidence=True, view=view, looks=looks)
-    with predictor().work(upload.path, str(model), options=options, report=reporting(progress)) as work:
-        result = Result(upload, CachedResult(work.segment()), options.threshold, preview_of(work.picture.pixels))
+    upload = picture_at(picked)
+    if ran is None:
+        raise BadRequestError("results.upload_is_gone")
+    size, options = size_of(ran.pixel, ran.unit), Options(ran.threshold, ran.detail, confidence=True, view=upload.view, looks=ran.looks)
+    with predictor().work(upload.path, str(ran.model), options=options, report=reporting(progress)) as work:
+        found = work.segment()
+        if size is not None:
+            found = replace(found, calibration=size.over(found.calibration))
+        result = Result(upload, CachedResult(found), options.threshold, preview_of(work.picture.pixels))
     return result, result
 
 
@@ -244,7 +281,7 @@ def run_batch(
         Status, the zip of all results, the contact sheet, the table of counts; several times, the last one whole.
     """
     options = Options(threshold, detail, looks=looks)
-    size = PixelSize(float(pixel), unit) if isinstance(pixel, int | float) and pixel else None
+    size = size_of(pixel, unit)
     looked = View.parse(view_in(view))
     language, session = language_of(request), str(request.session_hash)
     if not files:

@@ -26,7 +26,7 @@ import numpy as np
 
 from seg_demo.annotations.convert import ONE
 from seg_demo.core import (
-    INSTANCE, TASKS, BadRequestError, LabelSet, Message, Options, Report, SegDemoError, Segmentation, in_language, owner_of, plain_name,
+    INSTANCE, TASKS, BadRequestError, LabelSet, Message, Options, Report, SegDemoError, Segmentation, View, in_language, owner_of, plain_name,
 )
 from seg_demo.datasets.dataset import Dataset, clean_names, label_set, with_background
 from seg_demo.datasets.sample import IGNORE_ID, Drawing, Facts, from_annotations, from_mask, from_prediction
@@ -36,26 +36,11 @@ from seg_demo.gateway.visitor import Files, Upload, stem_of
 from seg_demo.inputs.images import read
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu
-from seg_demo.ui.batch_tab import FILE_TYPES, BatchTab, gathered, patiently, picture_at
-from seg_demo.ui.components import STATIC, Choice, Outcome, ViewStrip, examples, follow_file, image_box, language_of, outcome, plain_files, reporting, t, viewed, words
+from seg_demo.ui.batch_tab import FILE_TYPES, BatchTab, Ran, gathered, patiently, picture_at, planned
+from seg_demo.ui.components import STATIC, Choice, Outcome, ViewStrip, examples, follow_file, image_box, language_of, outcome, plain_files, reporting, t, view_in, viewed, words
 from seg_demo.ui.editor import (
-    NEW,
-    Answer,
-    Counted,
-    Document,
-    MaskEditor,
-    Place,
-    Refusal,
-    SampleList,
-    again,
-    bring_panel,
-    dataset_choices,
-    described_by,
-    drawn_result,
-    export_panel,
-    forget,
-    keep,
-    unfit,
+    NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, again, bring_panel, dataset_choices, described_by, drawn_result,
+    export_panel, forget, keep, unfit,
 )  # fmt: skip
 from seg_demo.ui.results import Result
 
@@ -498,12 +483,10 @@ def correct_results(shown: Outcome, correcting: CorrectTab, visitor: gr.BrowserS
 def correct_batch(batched: BatchTab, correcting: CorrectTab, tabs: gr.Tabs) -> None:
     """Connect the button of a batch with the queue: its pictures and its model, the least sure first."""
     made = batched.correct.click(
-        lambda model: (gr.Radio(value="model"), gr.Dropdown(value=model, visible=True), gr.Tabs(selected="correct")), batched.model,
-        [correcting.start, correcting.model, tabs], **UNQUEUED,
+        lambda ran: (gr.Radio(value="model"), gr.Dropdown(visible=True, **({"value": ran.model} if ran else {})), gr.Tabs(selected="correct")),
+        batched.ran, [correcting.start, correcting.model, tabs], **UNQUEUED,
     )  # fmt: skip
-    made.then(
-        make_queue, [batched.files, gr.State("model"), batched.model], correcting.queue.listed, show_progress_on=correcting.editor, **LONG
-    )
+    made.then(queue_of_batch, batched.ran, correcting.queue.listed, show_progress_on=correcting.editor, **LONG)
 
 
 def open_result(visitor: object, result: Result | None, kept: object, request: gr.Request) -> tuple[Any, Any, Any]:
@@ -577,7 +560,7 @@ class Item:
 
     Attributes:
         name: as the person called it, its folder in an archive included.
-        path: where it lies among the uploads.
+        path: what the browser names it by: where it lies among the uploads, and what of it is looked at (:attr:`~seg_demo.ui.batch_tab.Planned.named`).
         margin: how sure the model is of it: the mean margin of its pixels in [0, 1]; None where nothing was predicted.
     """
 
@@ -652,8 +635,11 @@ LONG: dict[str, Any] = {"concurrency_limit": BATCHES, "concurrency_id": "batch",
 def make_queue(
     files: list[str] | None, start: object, model: object, request: gr.Request,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+    view: View | None = None,
 ) -> Queue:  # fmt: skip
     """A queue of uploaded images and archives; with a model, every picture is segmented once, and the least sure come first.
+
+    With a view of all pages each of them is a picture.
 
     Raises:
         BadRequestError: there is no picture, or too many.
@@ -663,22 +649,34 @@ def make_queue(
         raise BadRequestError("batches.no_file")
     with one_batch():
         picked, refused = gathered(files)
-        if len(picked) > MOST_ITEMS:
+        images, unknown = planned(picked, view)
+        if len(images) > MOST_ITEMS:
             raise BadRequestError("batches.too_many_images", most=MOST_ITEMS)
-        failed, items = [(left.name, left.why) for left in refused], []
-        for number, picture in enumerate(picked):
-            progress((number, len(picked)), desc=picture.name[-60:])
+        failed, items = [(left.name, left.why) for left in (*refused, *unknown)], []
+        for number, picture in enumerate(images):
+            progress((number, len(images)), desc=picture.name[-60:])
             try:
-                items.append(Item(picture.name, str(picture.path), margin_of(picture.path, model) if start == "model" else None))
+                items.append(Item(picture.name, picture.named, margin_of(picture.path, model, picture.view) if start == "model" else None))
             except SegDemoError as error:
                 failed.append((picture.name, error.message))
-                if number == len(picked) - 1 and not items:
+                if number == len(images) - 1 and not items:
                     raise  # of none: then the fault is not a picture's
     language = language_of(request)
     return Queue(ranked(items), tuple((name, in_language(why, language)) for name, why in failed))
 
 
-def margin_of(path: Path, model: object) -> float | None:
+@in_words
+def queue_of_batch(
+    ran: Ran | None, request: gr.Request,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+) -> Queue:  # fmt: skip
+    """The queue of a batch that is done: of what was looked at of its files, by the model that it was run with."""
+    if ran is None:
+        raise BadRequestError("results.upload_is_gone")
+    return make_queue.__wrapped__(ran.files, "model", ran.model, request, progress, View.parse(view_in(ran.view)))
+
+
+def margin_of(path: Path, model: object, view: View | None = None) -> float | None:
     """How sure a model is of a picture: the mean margin of its pixels in [0, 1]; None of methods that know no doubt.
 
     Raises:
@@ -688,7 +686,7 @@ def margin_of(path: Path, model: object) -> float | None:
         raise BadRequestError("requests.no_model")
 
     def segmented() -> float | None:
-        with predictor().work(path, str(model), options=Options(confidence=True)) as work:
+        with predictor().work(path, str(model), options=Options(confidence=True, view=view)) as work:
             found = work.segment().above(0.5)
             return None if found.confidence is None else float(found.margin_sums.sum()) / found.id_map.size
 

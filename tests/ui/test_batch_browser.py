@@ -36,3 +36,17 @@ def test_an_error_frees_the_button_and_faults_are_folded_away(open_page, tmp_pat
         page.locator("#batch-download").click()
     names = zipfile.ZipFile(waiting.value.path()).namelist()
     assert {"counts.csv", "coco.json", "contact_sheet.png", "failed.csv", "masks/coins.png", "geojson/coins.geojson"} <= set(names)
+    # What is looked at afterwards is the batch's, whatever has been chosen since.
+    for box, value in (("model", "otsu"), ("pixel", "")):
+        page.locator(f"#batch-{box} input").fill(value)
+        page.locator(f"#batch-{box} input").press("Enter")
+    page.locator("#batch-picture input").click()
+    page.get_by_role("option", name="coins.png").click()
+    viewer = page.locator("#batched-viewer .sv")
+    expect(viewer).to_have_attribute("data-state", "shown", timeout=RESULT_MS)
+    expect(viewer.locator(".sv-legend")).to_contain_text("cell")
+    expect(viewer.locator("thead")).to_contain_text("µm²")
+    page.locator("#batch-correct-all").click()
+    expect(page.locator("#correct-queue .cq-at")).to_have_text("coins.png", timeout=RESULT_MS)
+    expect(page.locator("#correct-model input")).to_have_value("U-Net, cells")
+    expect(page.locator("#correct-queue .cq-margin")).to_contain_text("margin")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -100,16 +101,21 @@ def test_one_picture_makes_a_queue_whatever_an_archive_leaves_out(uploads):
 
 
 def test_a_picture_of_a_batch_is_looked_at_again(uploads):
-    row, picker = batch_tab.pictures_of([archive(uploads / "many.zip")])
+    ran = batch_tab.Ran([archive(uploads / "many.zip")], "otsu")
+    row, picker = batch_tab.pictures_of(ran)
     assert row.visible and [name for name, _ in picker.choices] == ["a.png", "deep/b.png", "bad.png"]
-    result, again = batch_tab.look_at(picker.choices[1][1], "otsu", 0.5, progress=lambda *_, **__: None)
+    result, again = batch_tab.look_at(picker.choices[1][1], ran, progress=lambda *_, **__: None)
     assert result is again and result.shown.task == "region" and result.upload.stem == "b"
-    assert batch_tab.look_at(None, "otsu", 0.5) == (None, None)
-    with pytest.raises(gr.Error, match="no longer"):
-        batch_tab.look_at(str(EXAMPLES / "coins.png"), "otsu", 0.5)
+    assert batch_tab.look_at(None, ran) == (None, None)
+    for named, known in ((str(EXAMPLES / "coins.png"), ran), (picker.choices[1][1], None)):
+        with pytest.raises(gr.Error, match="no longer"):
+            batch_tab.look_at(named, known)
+    # Areas are in the unit that was typed for the batch.
+    sized, _ = batch_tab.look_at(picker.choices[1][1], replace(ran, pixel=0.5, unit="mm"), progress=lambda *_, **__: None)
+    assert result.shown.calibration is None and sized.shown.calibration.pixel_size == (0.5, 0.5) and sized.shown.calibration.unit == "millimeter"
 
 
-@pytest.mark.parametrize("ask", [lambda file: batch_tab.pictures_of([file]), lambda file: make_queue([file], "blank", None, REQUEST)])
+@pytest.mark.parametrize("ask", [lambda file: batch_tab.pictures_of(batch_tab.Ran([file], "otsu")), lambda file: make_queue([file], "blank", None, REQUEST)])
 def test_what_was_unpacked_goes_when_uploads_do(uploads, monkeypatch, ask):
     page, packed = gr.Blocks(), archive(uploads / "many.zip")
     token = LocalContext.blocks.set(page)

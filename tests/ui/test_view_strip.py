@@ -166,15 +166,34 @@ def test_a_batch_takes_one_view_or_all_pages(stack, tmp_path, monkeypatch):
     assert sorted(path.relative_to(out).as_posix() for path in (out / "masks").rglob("*.png")) == [
         "masks/a/page-0000.png", "masks/a/page-0001.png", "masks/a/page-0002.png", "masks/photo/page-0000.png",
     ]  # fmt: skip
-    row, picker = batch_tab.pictures_of([str(stack)], {"of": str(stack), "view": {"page": "all"}})
+    ran = batch_tab.Ran([str(stack)], "otsu", view={"of": str(stack), "view": {"page": "all"}})
+    row, picker = batch_tab.pictures_of(ran)
     assert [name for name, _ in picker.choices] == [f"a.ome.tif/page-000{index}" for index in range(3)]
-    result, _ = batch_tab.look_at(picker.choices[2][1], "otsu", 0.5, progress=lambda *_, **__: None)
+    result, _ = batch_tab.look_at(picker.choices[2][1], ran, progress=lambda *_, **__: None)
     assert list(result.shown.areas) == [600]
     monkeypatch.setattr(batch_tab, "settings", lambda: Settings(max_batch_files=2))
     with pytest.raises(Exception, match="2"):
         batch_tab.planned(picked, View("all"))
     one, _ = batch_tab.planned(picked[:2], View(z=0))
     assert [(image.name, image.view) for image in one] == [("a.ome.tif", View(z=0)), ("photo.png", View(z=0))]
+
+
+def test_a_batch_is_corrected_on_the_planes_that_it_looked_at(stack, monkeypatch):
+    monkeypatch.setattr(correct_tab, "may_collect", lambda: False)
+    seen = []
+    monkeypatch.setattr(correct_tab, "margin_of", lambda path, model, view: seen.append(view))
+    asked = ("", correct_tab.NEW, "", "semantic", "cell", "blank", None, None, [], None)
+    for view, planes, names in (({"z": 2}, [2], ["a.ome.tif"]), ({"page": "all"}, [0, 1, 2], [f"a.ome.tif/page-000{number}" for number in range(3)])):
+        ran = batch_tab.Ran([str(stack)], "otsu", view={"of": str(stack), "view": view})
+        queue = correct_tab.queue_of_batch(ran, REQUEST, lambda *_, **__: None)
+        assert [item.name for item in queue.items] == names and [view.z for view in seen[-len(planes) :]] == planes
+        for item, z in zip(queue.items, planes, strict=True):
+            event = SimpleNamespace(_data={"item": {"name": item.name, "path": item.path, "done": None}})
+            document = correct_tab.open_item(*asked, event, REQUEST)[0]
+            # The browser tells the pictures of a queue by this.
+            assert (document.view.z, document.queue) == (z, item.path)
+            np.testing.assert_array_equal(document.image, read(stack, view=View(z=z)).pixels)
+    assert "no longer" in str(pytest.raises(gr.Error, correct_tab.queue_of_batch, None, REQUEST).value.message)
 
 
 def test_a_strip_is_no_burden_on_the_page():
