@@ -249,6 +249,9 @@ def prepare(
     batch = config.batch_size or begun.batch_size
     plan = Plan(len(train) + replay, batch, config.accumulate, processes, config.seed)
     total = steps_of(config, plan, begun)
+    if previous is not None:
+        # However passes were counted when it began.
+        total = previous.facts.get("schedule", {}).get("steps", total)
     crop = crop_side(config, begun)
     trains = total > 0 and not (previous is not None and previous.finished)
     return Prepared(
@@ -395,7 +398,8 @@ def steps_of(config: Config, plan: Plan, begun: Start) -> int:
         begun: its network.
     """
     if config.epochs is not None:
-        steps = config.epochs * plan.steps_per_epoch
+        # So many passes at least: a step goes on with the next one where it ends.
+        steps = -(-config.epochs * plan.count // plan.per_step)
     elif config.max_steps is not None:
         return config.max_steps
     else:
@@ -442,7 +446,7 @@ def describe(prepared: Prepared) -> str:
         f"{network['base'] or 'random weights'}{'' if network['channels'] == 3 else ', of {} channels'.format(network['channels'])}",
         f"  fresh     {_some(network['fresh_layers']) or 'no layer; all weights are kept'}",
         f"  schedule  {schedule['steps']} steps of {prepared.plan.per_step} crops of {schedule['crop']} x {schedule['crop']} pixels "
-        f"({schedule['steps_per_epoch']} steps see every image once), peak learning rate {schedule['lr']:g}, "
+        f"({max(1, round(prepared.plan.count / prepared.plan.per_step, 1)):g} steps see every image once), peak learning rate {schedule['lr']:g}, "
         f"augmentation {schedule['augment']}",
         f"  evaluate  every {schedule['steps_between_evaluations']} steps on the held-out images, at their original size",
         f"  device    {facts['device']}, {'fp32' if facts['precision'] == 'no' else facts['precision']}; "

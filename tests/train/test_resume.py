@@ -12,12 +12,14 @@ from safetensors.torch import load_file
 
 from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError, Message, StorageError
+from seg_demo.serving.catalog import BUNDLED_FOLDER
 from tests.small_datasets import folder
 from tests.train.test_finetune import arguments, data  # noqa: F401
-from train import base_model, finetune
+from train import base_model, finetune, setup
 from train.base_model import rebuilt, remembered
+from train.config import Config
 from train.losses import count_pixels
-from train.run import Stopped, load_state
+from train.run import PreviousRun, Stopped, load_state
 from train.trainer import Trainer
 
 
@@ -79,6 +81,19 @@ def test_a_remembered_start_is_the_same_network(network: str, tmp_path: Path) ->
         checkpoint.save(tmp_path / name)
     for path in (tmp_path / "before").iterdir():
         assert path.read_bytes() == (tmp_path / "after" / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize(("batch", "epochs", "steps"), [(8, 10, 13), (5, 3, 6), (64, 10, 2)])
+def test_epochs_are_whole_passes_and_a_run_keeps_the_steps_that_it_began_with(data: Path, batch: int, epochs: int, steps: int) -> None:  # noqa: F811
+    model = str(BUNDLED_FOLDER / "unet-cells")
+    config = Config(model=model, data=str(data), batch_size=batch, epochs=epochs, image_size=32, device="cpu")
+    prepared = setup.prepare(config, 1, True)
+    assert len(prepared.train) == 10 and prepared.total == steps
+    words = {8: "1.2 steps see", 5: "2 steps see", 64: "1 steps see"}
+    assert words[batch] in setup.describe(prepared)
+    record = prepared.record()
+    record["schedule"]["steps"] = 7
+    assert setup.prepare(config, 1, True, PreviousRun(record, None)).total == 7
 
 
 def test_changed_data_is_another_run(tmp_path: Path, capsys) -> None:
