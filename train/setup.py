@@ -249,8 +249,8 @@ def prepare(
     batch = config.batch_size or begun.batch_size
     plan = Plan(len(train) + replay, batch, config.accumulate, processes, config.seed)
     total = steps_of(config, plan, begun)
-    if previous is not None:
-        # However passes were counted when it began.
+    if previous is not None and config.epochs is not None:
+        # However its passes were counted when it began.
         total = previous.facts.get("schedule", {}).get("steps", total)
     crop = crop_side(config, begun)
     trains = total > 0 and not (previous is not None and previous.finished)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -94,6 +95,7 @@ def test_epochs_are_whole_passes_and_a_run_keeps_the_steps_that_it_began_with(da
     record = prepared.record()
     record["schedule"]["steps"] = 7
     assert setup.prepare(config, 1, True, PreviousRun(record, None)).total == 7
+    assert setup.prepare(dataclasses.replace(config, epochs=None, max_steps=4), 1, True, PreviousRun(record, None)).total == 4
 
 
 def test_changed_data_is_another_run(tmp_path: Path, capsys) -> None:
