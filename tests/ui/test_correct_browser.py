@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -569,3 +570,63 @@ def test_what_was_understood_of_a_picture_and_its_mask_is_said(visit, address, t
         expect(notice).to_contain_text(part)
     Canvas(page, SIZE).stroke((200, 250), (230, 250))
     expect(notice).to_be_hidden()
+
+
+def test_what_is_undone_and_drawn_while_it_is_saved_is_not_saved(visit, address):  # noqa: F811
+    """As many changes as were sent are not the changes that were sent; and counted is what was sent too."""
+    page = visit(address)
+    begin(page, COINS, name="Meanwhile")
+    canvas = Canvas(page, SIZE)
+    canvas.stroke((40, 50), (160, 50))
+    canvas.stroke((40, 100), (160, 100))
+    held, uploads = [], re.compile("/upload")
+    page.route(uploads, lambda route: route.continue_() if held else held.append(route))
+    page.locator(".se-save").click()
+    while not held:
+        page.wait_for_timeout(20)
+    page.locator(".se-stage").focus()
+    page.keyboard.press("Control+z")
+    canvas.stroke((40, 150), (160, 150))
+    held[0].continue_()
+    expect(page.locator(".se-save")).to_be_enabled(timeout=RESULT_MS)
+    expect(editor(page)).to_have_attribute("data-dirty", "true")
+    save(page)
+    page.locator(".se-count").click()
+    expect(editor(page)).to_have_attribute("data-stale", "false", timeout=RESULT_MS)
+    page.locator(".se-stage").focus()
+    page.keyboard.press("Control+z")
+    expect(editor(page)).to_have_attribute("data-stale", "true")
+    canvas.stroke((200, 150), (260, 150))
+    expect(editor(page)).to_have_attribute("data-stale", "true")
+
+
+def test_keys_in_the_middle_of_a_stroke_and_in_the_list_of_objects(visit, address):  # noqa: F811
+    page = visit(address)
+    begin(page, COINS, name="Keys amid", task="instance", classes="coin, note")
+    canvas = Canvas(page, SIZE)
+    for row in (50, 100, 150):
+        page.keyboard.press("n")
+        canvas.stroke((40, row), (160, row))
+        page.locator(".se-stage").focus()
+    drawn = mask_of(page)
+    # What is deleted or begun anew does not go on in the stroke.
+    page.locator(".se-stage").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Delete")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    listed = {int(text.rpartition("#")[2]) for text in page.locator(".se-objects .se-row").all_inner_texts()}
+    assert set(np.unique(mask_of(page))) - {0} == listed
+    save(page)
+    while not np.array_equal(mask_of(page), drawn):
+        page.locator(".se-stage").focus()
+        page.keyboard.press("Control+z")
+    # A row that was chosen keeps the keys, which go on answering.
+    page.locator(".se-objects .se-row").nth(1).click()
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    expect(page.locator(".se-objects .se-row")).to_have_count(1)

@@ -30,7 +30,10 @@ const editor = {
   changed(change) {
     const { work } = this;
     passed();
-    if (work.position < work.saved) work.saved = -1; // what was saved can no longer be reached by undo and redo
+    // What was saved, is being saved, or was counted can no longer be reached by undo and redo.
+    if (work.position < work.saved) work.saved = -1;
+    if (work.position < this.answer) this.answer = -1;
+    if (work.counted !== null && work.position < work.counted) work.counted = -1;
     work.history.push(change);
     work.strokes++;
     work.tick();
@@ -57,6 +60,7 @@ const editor = {
   redo() { if (!this.clicks.pending) this.step("redo"); },
   step(way) {
     this.tools.cancel();
+    input.penDown = false;
     passed();
     this.work.history[way]();
     if (this.layer.objects) for (const id of this.layer.objects.keys()) this.shown(id);
@@ -64,8 +68,14 @@ const editor = {
     this.keep(null);
     this.refresh();
   },
+  // A key in the middle of a stroke: what was begun never was, or it would go on with what the key has taken away.
+  breakOff() {
+    if (this.tools.stroke) this.tools.interrupt();
+    input.penDown = false;
+  },
   use(tool) {
     if (OBJECTS_ONLY.includes(tool) && this.task !== "instance") return;
+    this.breakOff();
     passed();
     if (!["click", "pan"].includes(tool) && this.clicks.pending) this.clicks.take(); // what is shown is not lost, and one undo takes it back
     this.tools.choose(tool);
@@ -79,9 +89,12 @@ const editor = {
   },
   pickIndex(index) {
     const row = this.work.classes[index];
-    if (row) pickClass(row.id);
+    if (!row) return;
+    this.breakOff();
+    pickClass(row.id);
   },
   removeSelected() {
+    this.breakOff();
     if (this.clicks.pending) this.clicks.drop();
     if (this.task === "instance" && this.tools.object !== null) this.tools.remove(this.tools.object);
   },

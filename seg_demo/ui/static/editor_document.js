@@ -59,7 +59,10 @@ class Work {
 
   async originalFile() {
     if (!this.original) this.original = fetch(this.value.original.url).then(answerBlob);
-    const blob = await this.original;
+    const blob = await this.original.catch((error) => {
+      this.original = null; // the next time it is asked for again
+      throw error;
+    });
     return new File([blob], this.value.original.orig_name || "image", { type: blob.type });
   }
 

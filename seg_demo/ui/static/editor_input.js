@@ -46,6 +46,7 @@ class Input {
       editor.active();
       clearTimeout(this.pressing);
       this.pressed = this.local(event);
+      if (this.down.size > 2) return event.preventDefault(); // a palm beside two fingers
       if (this.down.size === 2) {
         this.pressed = null;
         this.tap = false;
@@ -132,7 +133,7 @@ class Input {
     const { stage, editor } = this;
     // Undo, redo and save answer anywhere in the editor, the other keys on the picture alone: lists and fields have their own.
     editor.root.addEventListener("keydown", (event) => {
-      if (!editor.ready || event.target.matches("input:not([type=range])")) return;
+      if (!editor.ready || event.target.matches("input:not([type=range]):not([type=checkbox])")) return;
       const { said } = editor;
       const key = event.key.toLowerCase();
       const command = event.ctrlKey || event.metaKey;
@@ -200,7 +201,7 @@ class Input {
       this.penDown = false;
     } else {
       tools.down(this.cross);
-      this.penDown = STROKING.includes(tools.tool);
+      this.penDown = Boolean(tools.stroke); // none while what the tool needs is still computed
     }
   }
 }

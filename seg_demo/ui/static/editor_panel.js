@@ -63,11 +63,14 @@ class Panel {
     const shown = objects.slice(0, LISTED_OBJECTS);
     const chosen = objects.find((row) => row.id === current);
     if (chosen && !shown.includes(chosen)) shown.unshift(chosen);
+    const focused = this.objects.contains(document.activeElement) ? document.activeElement.dataset.id : null;
     this.objects.replaceChildren(...shown.map((row) => {
       const button = this.row(row.name, row.color, row.id === current, () => this.act.pickObject(row.id));
       button.dataset.id = row.id;
       return button;
     }));
+    // The row that had the keys has them again, else the picture: on no element at all they would be the browser's own.
+    if (focused !== null) (this.objects.querySelector(`[data-id="${focused}"]`) || this.root.querySelector(".se-stage")).focus({ preventScroll: true });
     const more = objects.length - shown.length;
     if (more > 0) this.objects.append(node("p", "se-more", "+ " + number(more)));
     this.root.querySelector(".se-objectcount").textContent = number(objects.length);

@@ -61,14 +61,17 @@ async function show(work, restored) {
   editor.refresh();
   if (props.kind === "click") editor.use("click");
   if (restored && work.dirty) notice(say("restored"), [say("discard"), discard], null);
-  else notice([...(work.value.notes || []), ...(writable || props.kind === "click" ? [] : [say("keptHere")])].join("\n"), null, null, true);
+  else notice([...(work.value.notes || []), ...(writable || props.kind === "click" ? [] : [say("keptHere")]), ...(editor.keeping ? [] : [say("noAutosave")])].join("\n"), null, null, true);
   tellQueue("se-opened", {});
 }
 
 async function open(value) {
   editor.pending = null;
+  const old = editor.work;
+  const strokes = old && old.strokes;
   const work = await Work.open(value);
   if (props.value && props.value.doc && props.value.doc !== value.doc) return; // a later one overtook this
+  if (old && old === editor.work && old.strokes !== strokes && old.dirty) return askFirst(value); // drawn on while this one came
   if (editor.work) await editor.drafts.drop(editor.work.value.doc).catch(() => {});
   await claim(value.doc);
   editor.keeping = true;
@@ -103,12 +106,11 @@ async function save(into) {
   busy(true);
   await editor.clicks.take();
   try {
-    const position = work.position;
+    editor.answer = work.position;
     // A name that no other visitor's has: the server stores equal files of equal names once, and deletes this one when it is done.
     const name = `mask-${crypto.getRandomValues(new Uint32Array(4)).join("-")}.png`;
     const mask = await upload(new File([await work.png()], name, { type: "image/png" }));
     const image = work.stem === null ? await upload(await work.originalFile()) : null;
-    editor.answer = position;
     editor.patience = setTimeout(() => (busy(false), left(false), notice(say("noAnswer"), null, null, true)), PATIENCE_MS);
     trigger("save", { ...work.facts(), mask: mask.path, image: image && image.path, ...(into ? { into } : {}) });
   } catch (error) {
@@ -193,9 +195,9 @@ async function count() {
   counting(true);
   await editor.clicks.take();
   try {
-    const position = work.position;
+    const { position, strokes } = work;
     const sent = await drawing(work);
-    work.counted = position;
+    work.counted = work.strokes === strokes ? position : -1;
     trigger("submit", sent);
   } catch (error) {
     console.error(error);
@@ -237,11 +239,13 @@ function receive(value) {
   }
   if (editor.work && editor.work.value.doc === value.doc) return null;
   if (editor.work && editor.clicks.pending) editor.clicks.settle();
-  if (editor.work && editor.work.dirty) {
-    editor.pending = value;
-    return notice(editor.work.value.name + ": " + say("busyDrawing"), [say("openAnyway"), () => attempt(open(editor.pending))], [say("keep"), () => {}]);
-  }
+  if (editor.work && editor.work.dirty) return askFirst(value);
   return attempt(open(value));
+}
+
+function askFirst(value) {
+  editor.pending = value;
+  return notice(editor.work.value.name + ": " + say("busyDrawing"), [say("openAnyway"), () => attempt(open(editor.pending))], [say("keep"), () => {}]);
 }
 
 function attempt(promise) {

@@ -170,7 +170,7 @@ class Tools {
   }
 
   move(point) {
-    if (this.tool === "click") return this.host.clicks.move(point);
+    if (this.tool === "click" && !this.stroke) return this.host.clicks.move(point); // a pen's other end erases
     if (!this.stroke) return;
     const next = middleOf(point);
     const last = this.stroke.points[this.stroke.points.length - 1];
