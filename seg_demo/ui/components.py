@@ -148,9 +148,11 @@ def outcome(tab: str, task: Task, correctable: bool = False) -> Outcome:
     fetch = f"() => setTimeout(() => document.querySelector('#{tab}-file').click(), 60)"
     units = gr.State(None, time_to_live=RESULT_SECONDS)
     table = MeasurementTable(elem_id=f"{tab}-measured")
+    # Of what is asked meanwhile gradio asks the last, but with the data of the first: the browser says what is held by then.
+    held = f"(result, sent) => [result, document.querySelector('#{table.elem_id} .ms')?.held?.() ?? null]"
     table.select(
-        measure_result, result, [table, units], api_visibility="private", show_progress="hidden", trigger_mode="always_last",
-        concurrency_limit=4, concurrency_id="files",
+        measure_result, [result, table], [table, units], api_visibility="private", show_progress="hidden", trigger_mode="always_last",
+        concurrency_limit=4, concurrency_id="files", js=held,
     )  # fmt: skip
     # The table has buttons of its own, which click on these.
     for kind in ("measurements", "measurements_json"):
@@ -209,9 +211,9 @@ def with_doubt(result: Result | None) -> Result:
     return result.with_doubt()
 
 
-def measure_result(result: Result | None, event: gr.EventData) -> tuple[dict[str, Any], Any]:
+def measure_result(result: Result | None, sent: object) -> tuple[dict[str, Any], Any]:
     """The session's result measured as the table asks, and how, for the downloads; a length that none can have is said in the table."""
-    asked = event._data if isinstance(event._data, dict) else {}
+    asked = sent if isinstance(sent, dict) else {}
 
     @in_words
     def found() -> tuple[dict[str, Any], Units]:
@@ -435,8 +437,8 @@ class SegmentationViewer(gr.HTML):
 class MeasurementTable(gr.HTML):
     """The objects of a tab's result, measured: a table, totals and a histogram, of :func:`~seg_demo.ui.results.measurements_value`.
 
-    Closed at first: nothing is measured that nobody looks at. Its event ``select`` asks for it with ``length``, ``unit``, ``inside`` and ``ask``, a number that
-    tells answers apart.
+    Closed at first: nothing is measured that nobody looks at. Its event ``select`` asks for it with what the browser holds by then: ``length``, ``unit``, ``inside``
+    and ``ask``, a number that tells answers apart.
     """
 
     def __init__(self, value: dict[str, Any] | None = None, *, elem_id: str | None = None, render: bool = True) -> None:

@@ -33,6 +33,7 @@ const PATIENCE_MS = 60000;
 const LENGTHS = ["perimeter", "equivalent_diameter", "major_axis", "minor_axis", "centroid_x", "centroid_y"];
 
 let asked = 0; // the last question's number
+let question = null; // and what it is: the page's script of the event sends what stands here when its turn comes
 let due = null;
 let patience = null;
 let told = null; // what the server sent
@@ -78,7 +79,8 @@ function ask(wait = 0) {
     if (!told) find("said").textContent = say("measuring");
     clearTimeout(patience);
     patience = setTimeout(() => fault(say("noAnswerMeasure")), PATIENCE_MS);
-    trigger("select", { ask: asked, length: find("length").value, unit: find("unit").value, inside: find("inside").checked });
+    question = { ask: asked, length: find("length").value, unit: find("unit").value, inside: find("inside").checked };
+    trigger("select");
   }, wait);
 }
 
@@ -210,6 +212,7 @@ function distribution() {
   find("bars").setAttribute("aria-label", say("histogramOf") + " " + title(which));
 }
 
+root.held = () => question;
 translate(root);
 root.addEventListener("toggle", () => ask());
 for (const name of ["length", "unit", "inside"]) find(name).addEventListener("change", () => ask());

@@ -1,0 +1,119 @@
+"""In Chromium: what is chosen while an answer is under way counts, and an answer that comes too late moves nothing."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from seg_demo.core.types import INSTANCE, LabelSet, ModelSpec, Segment, Segmentation, paint
+from seg_demo.ui import components, segment_tab
+from seg_demo.ui.components import I18N
+from seg_demo.ui.demo import head, stylesheet, theme
+from tests.pages import RESULT_MS, browser, shown, upload  # noqa: F401
+
+SPEC = ModelSpec("unet-cells", None, "instance", "maskrcnn", "A stand-in", "", "bundled")
+
+
+def picture(size: tuple[int, int], grey: int) -> dict[str, object]:
+    """A file of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", size, (grey,) * 3).save(file, "PNG")
+    return {"name": f"{grey}.png", "mimeType": "image/png", "buffer": file.getvalue()}
+
+
+ONE, OTHER = picture((120, 80), 90), picture((90, 110), 180)
+
+
+class Slow:
+    """In place of the predictor: a sure object at the edge and one of score 0.6, at once unless it is told to wait."""
+
+    def __init__(self) -> None:
+        self.wait: dict[str, Event] = {}  # what waits, and until when
+        self.began: list[object] = []
+
+    def held(self, name: str, told: object = None) -> None:
+        self.began.append(told)
+        if (until := self.wait.pop(name, None)) is not None:
+            assert until.wait(30)
+
+    @contextmanager
+    def work(self, path: object, *_: object, **__: object) -> Iterator[SimpleNamespace]:
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        yield SimpleNamespace(picture=SimpleNamespace(pixels=pixels), segment=lambda: self.segment(pixels), explain=self.explain)
+
+    def segment(self, pixels: np.ndarray) -> Segmentation:
+        self.held("run")
+        height, width = pixels.shape[:2]
+        segments = [Segment(1, score, box, np.ones((30, 20), bool)) for score, box in ((0.9, (0, 0, 20, 30)), (0.6, (50, 40, 70, 70)))]
+        sure = np.full((height, width), 200, np.uint8)
+        return Segmentation(
+            "instance", height, width, LabelSet.from_names(("background", "cell"), 0), paint(segments, height, width), tuple(segments), model=SPEC, confidence=sure
+        )
+
+    def explain(self, shown: Segmentation, at: tuple[int, int]) -> SimpleNamespace:
+        self.held("why", at)
+        return SimpleNamespace(at=at, label="cell", frame=(0, 0, 20, 30), values=np.ones((3, 2), np.float32), beyond=None)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with gr.Blocks() as demo:
+        segment_tab.network_tab(INSTANCE)
+    demo.queue()
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, theme=theme(), css=stylesheet(), head=head(), i18n=I18N, server_name="127.0.0.1")
+    yield url
+    demo.close()
+
+
+@pytest.fixture
+def slow(monkeypatch) -> Slow:
+    made = Slow()
+    for module in (components, segment_tab):
+        monkeypatch.setattr(module, "predictor", lambda: made)
+    return made
+
+
+@pytest.fixture
+def page(browser: Browser, address: str, slow: Slow) -> Iterator[Page]:  # noqa: F811
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        opened, problems = context.new_page(), []
+        opened.on("pageerror", lambda error: problems.append(str(error)))
+        opened.set_default_timeout(RESULT_MS)
+        opened.goto(address)
+        expect(opened.locator("#instance-viewer .sv")).to_be_visible(timeout=RESULT_MS)
+        yield opened
+        assert not problems
+
+
+def until(page: Page, true: Callable[[], object]) -> None:
+    """Let the page go on until something is true here."""
+    for _ in range(1000):
+        if true():
+            return
+        page.wait_for_timeout(10)
+    raise AssertionError("never came")
+
+
+def test_what_is_ticked_while_it_is_measured_is_what_the_table_then_shows(page, slow, monkeypatch):
+    upload(page, "instance", ONE)
+    shown(page, "instance")
+    measured, first = components.measurements_value, slow.wait.setdefault("measure", Event())
+    monkeypatch.setattr(components, "measurements_value", lambda *asked: (slow.held("measure", asked[1].inside), measured(*asked))[1])
+    table = page.locator("#instance-measured .ms")
+    table.locator("summary").click()
+    until(page, lambda: False in slow.began)
+    table.locator(".ms-inside").check()
+    page.wait_for_timeout(100)
+    first.set()
+    expect(table).to_have_attribute("aria-busy", "false")
+    expect(table.locator(".ms-said")).to_have_text("1 object · 1 at the edge left out")
+    assert slow.began[-1] is True
