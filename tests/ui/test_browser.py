@@ -145,6 +145,14 @@ def test_the_threshold_filters_without_the_network_and_doubt_follows_it(page):
     page.locator("#instance-threshold input[type=number]").fill("0.5")
     page.locator("#instance-threshold input[type=number]").blur()
     expect(viewer.locator(".sv-count")).to_have_text(before, timeout=RESULT_MS)
+    # A click on nothing is answered beside the picture, not by the server, whose mark of an error would lie over the viewer's buttons.
+    viewer.locator(".sv-why").click()
+    assert hover(page, "instance", 5, 5, (384, 303)) == ""
+    page.mouse.down()
+    page.mouse.up()
+    expect(viewer.locator(".sv-because")).to_have_text("Nothing was found there. Click on something that was found to see which parts of the picture that rests on.")
+    expect(viewer.locator(".sv-why")).to_have_attribute("aria-busy", "false")
+    viewer.locator(".sv-why").click()
     viewer.locator(".sv-doubt").click()
     expect(viewer.locator(".sv-key")).to_be_visible(timeout=RESULT_MS)
     heat = viewer.locator(".sv-heat").evaluate("node => node.toDataURL()")

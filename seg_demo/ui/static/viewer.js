@@ -92,14 +92,15 @@ function highlight(members) {
   drawGlow();
 }
 
+function segmentAt([x, y]) {
+  const column = Math.min(ids.width - 1, Math.floor((x * ids.width) / result.width));
+  const row = Math.min(ids.height - 1, Math.floor((y * ids.height) / result.height));
+  return result.byId.get(ids.ids[row * ids.width + column]);
+}
+
 function point(x, y) {
   const pixel = result && view.pixelAt(x, y);
-  let segment = null;
-  if (pixel) {
-    const column = Math.min(ids.width - 1, Math.floor((pixel[0] * ids.width) / result.width));
-    const row = Math.min(ids.height - 1, Math.floor((pixel[1] * ids.height) / result.height));
-    segment = result.byId.get(ids.ids[row * ids.width + column]);
-  }
+  const segment = pixel && segmentAt(pixel);
   // Doubt lies everywhere, also where nothing was found; the glow of a segment would cover it.
   if (pixel && doubt.on) return name(segment, x, y, doubt.at((pixel[0] + 0.5) / result.width, (pixel[1] + 0.5) / result.height));
   if (!segment || legend.hidden.has(segment.id)) return leave();
@@ -166,7 +167,7 @@ function pressed(button) {
 
 function connect() {
   translate(root);
-  connectPointers(stage, view, point, leave, (x, y) => { const pixel = result && view.pixelAt(x, y); if (pixel) why.at(pixel); });
+  connectPointers(stage, view, point, leave, (x, y) => { const pixel = result && view.pixelAt(x, y); if (pixel) why.at(pixel, Boolean(segmentAt(pixel))); });
   connectKeys(stage, view, { step, original, clear: leave, doubt: () => doubt.toggle(), why: () => why.toggle(), choose });
   // One heat map at a time.
   doubt.button.addEventListener("click", () => doubt.wanted && why.wanted && why.toggle());

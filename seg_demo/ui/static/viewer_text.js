@@ -5,7 +5,7 @@ const WORDS = {
   en: {
     doubt: "Doubt", sure: "sure", unsure: "in doubt", meanMargin: "Mean margin", margin: "margin", marginIs: "How much more probable the class is than the next most probable one; 1 means certain.",
     why: "Why?", whyTitle: "What an answer rests on: click on something that was found", less: "matters little", most: "matters most",
-    whyHow: "Click on something that was found to see which parts of the picture that rests on.", whyHowTouch: "Tap something that was found to see which parts of the picture that rests on.", whyBusy: "Parts of the picture are hidden one after another…",
+    whyHow: "Click on something that was found to see which parts of the picture that rests on.", whyHowTouch: "Tap something that was found to see which parts of the picture that rests on.", whyMissed: "Nothing was found there.", whyBusy: "Parts of the picture are hidden one after another…",
     whyMost: "What “{label}” rests on here: without the brightest part {most} of the answer would be lost.",
     whyNone: "What “{label}” rests on here: no single part; without any of them it would still be found.",
     whyBeyond: "Without all that lies beyond the frame: {beyond}.", helpWhy: " Why? (W) shows what an answer rests on.", helpWhyTouch: " The bulb (Why?) shows what an answer rests on.",
@@ -37,7 +37,7 @@ const WORDS = {
   zh: {
     doubt: "存疑", sure: "确信", unsure: "存疑", meanMargin: "平均置信差", margin: "置信差", marginIs: "该类别的概率比第二可能的类别高多少；1 表示确定。",
     why: "依据？", whyTitle: "判断的依据：点击已找到的对象", less: "影响小", most: "影响大",
-    whyHow: "点击已找到的对象，查看该判断依据图片的哪些部分。", whyHowTouch: "点按已找到的对象，查看该判断依据图片的哪些部分。", whyBusy: "正在逐一遮挡图片的各部分……",
+    whyHow: "点击已找到的对象，查看该判断依据图片的哪些部分。", whyHowTouch: "点按已找到的对象，查看该判断依据图片的哪些部分。", whyMissed: "此处未找到任何对象。", whyBusy: "正在逐一遮挡图片的各部分……",
     whyMost: "此处“{label}”的依据：若没有最亮的部分，判断将损失 {most}。",
     whyNone: "此处“{label}”的依据：没有哪一部分是必需的，遮住任何一处仍会找到它。",
     whyBeyond: "若没有方框以外的全部内容：{beyond}。", helpWhy: "“依据？”（W 键）显示判断的依据。", helpWhyTouch: "灯泡图标（依据？）显示判断的依据。",

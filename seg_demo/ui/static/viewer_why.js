@@ -31,9 +31,10 @@ class Why {
     this.refresh();
   }
 
-  // A click on a pixel of the picture.
-  at(pixel) {
+  // A click on a pixel of the picture; `there`: whether something was found at it.
+  at(pixel, there = true) {
     if (!this.wanted || this.busy) return;
+    if (!there) return void (this.text.textContent = say("whyMissed") + (LANGUAGE === "zh" ? "" : " ") + say("whyHow"));
     this.busy = true;
     this.refresh();
     this.ask(pixel);
