@@ -131,7 +131,12 @@ def test_clicks_boxes_and_words_are_taken_as_the_model_answers(visit):
         page.locator(".se-stage").focus()
         page.keyboard.press("Control+z")
         assert np.array_equal(mask_of(page), before)
+        # What was undone waits until what is clicked has been taken or dropped; its button says so.
+        clicked(page, lambda: page.mouse.click(*start))
+        expect(page.locator(".se-redo")).to_be_disabled()
         page.locator(".se-stage").focus()
+        page.keyboard.press("Escape")
+        expect(page.locator(".se-redo")).to_be_enabled()
         page.keyboard.press("Control+y")
         # A click inside an object corrects that one: its mask is the earlier one. Escape leaves all as it was.
         y, x = np.argwhere(expected == 1)[len(np.argwhere(expected == 1)) // 2]

@@ -124,13 +124,13 @@ const editor = {
     if (!this.ready) return;
     clickPanel.show(this);
     find("undo").disabled = !this.clicks.pending && !this.tools.corners.length && !this.work.history.canUndo;
+    find("redo").disabled = this.clicks.pending || !this.work.history.canRedo;
   },
 
   // What depends on the mask: the list of objects, undo and redo, the facts, and the changed part of the window.
   refresh() {
     const { work } = this;
     this.refreshClicks();
-    find("redo").disabled = !work.history.canRedo;
     if (work.layer.objects) {
       const shown = [...work.layer.objects].filter(([id]) => work.layer.counts[id]).sort((left, right) => left[0] - right[0]);
       panel.showObjects(shown.map(([id, label]) => ({ id, name: work.name(label) + " #" + id, color: objectColor(id) })), this.tools.object);
