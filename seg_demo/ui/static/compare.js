@@ -5,7 +5,7 @@ const TEXT = {
   en: {
     tools: "View", modes: "How the results are shown", side: "Side by side", swipe: "Swipe", agree: "Agreement", opacity: "Opacity", left: "Left model", right: "Right model",
     zoomIn: "Zoom in", zoomOut: "Zoom out", fit: "Fit to view", split: "Divider between two models",
-    emptyTitle: "The comparison appears here", emptyText: "Choose two to four models and an image.",
+    emptyTitle: "The comparison appears here", emptyText: "Choose two to four models and an image, then press Compare.",
     stage: "Image with the result of ", help: ". Arrow keys pan, plus and minus zoom, 0 fits; all views move together.",
     match: "Segments", truth: "ground truth", codes: ["in both", "only in the first", "only in the second", "differ"], of3: "{0} in both, {1} only in the first, {2} only in the second",
     all: "all agree", of: " of ", agreeing: " agree", failed: "The pictures could not be shown. Please run it again.",
@@ -13,7 +13,7 @@ const TEXT = {
   zh: {
     tools: "视图", modes: "结果的显示方式", side: "并排", swipe: "滑动对比", agree: "一致性", opacity: "不透明度", left: "左侧模型", right: "右侧模型",
     zoomIn: "放大", zoomOut: "缩小", fit: "适合窗口", split: "两个模型的分界线",
-    emptyTitle: "对比结果显示在这里", emptyText: "选择两到四个模型和一张图片。",
+    emptyTitle: "对比结果显示在这里", emptyText: "选择两到四个模型和一张图片，然后点击“开始对比”。",
     stage: "图片与结果：", help: "。方向键平移，加减号缩放，0 适合窗口；所有视图同步移动。",
     match: "分割段", truth: "真值", codes: ["两者都有", "仅前者有", "仅后者有", "不一致"], of3: "两者都有 {0}，仅前者 {1}，仅后者 {2}",
     all: "全部一致", of: " / ", agreeing: " 一致", failed: "图像无法显示，请重新运行。",
