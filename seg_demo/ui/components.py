@@ -175,7 +175,8 @@ def outcome(tab: str, task: Task, correctable: bool = False) -> Outcome:
     picked.success(None, js=fetch, api_visibility="private")
     made = Outcome(result, viewer, cancel, correct)
     asked = viewer.input(
-        because, result, viewer, api_visibility="private", show_progress_on=viewer, trigger_mode="always_last", **work_limits(),
+        because, [result, viewer], viewer, api_visibility="private", show_progress_on=viewer, trigger_mode="always_last",
+        js=f"(result, sent) => [result, {made._node}?.asks?.() ?? null]", **work_limits(),
     )  # fmt: skip
     asked.failure(None, js=f"() => {{ {made._node}?.unexplained?.(); }}", api_visibility="private")
     made.cancellable(asked)
@@ -185,13 +186,13 @@ def outcome(tab: str, task: Task, correctable: bool = False) -> Outcome:
 @in_words
 def because(
     result: Result | None,
-    event: gr.EventData,
+    sent: object,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
 ) -> Result:
     """The session's result, with what the answer rests on at the pixel that was clicked."""
     if result is None:
         raise BadRequestError("results.nothing_to_look_at")
-    asked, shown = event._data if isinstance(event._data, dict) else {}, result.shown
+    asked, shown = sent if isinstance(sent, dict) else {}, result.shown
     try:
         at = int(asked["x"]), int(asked["y"])
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -389,7 +390,7 @@ class SegmentationViewer(gr.HTML):
 
     In the browser it also says why the last run failed, see ``static/viewer_notes.js``.
     Its event ``select`` asks for the same result with its doubt, whose map is the largest of what is sent and seldom wanted; ``input`` with the ``x`` and ``y`` of
-    a pixel of the upload asks what the answer there rests on.
+    the pixel of the upload that the browser holds by then asks what the answer there rests on.
     """
 
     def __init__(self, value: Result | None = None, *, elem_id: str | None = None, render: bool = True) -> None:

@@ -12,13 +12,13 @@ import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from seg_demo.core.types import INSTANCE, LabelSet, ModelSpec, Segment, Segmentation, paint
 from seg_demo.ui import components, segment_tab
 from seg_demo.ui.components import I18N
 from seg_demo.ui.demo import head, stylesheet, theme
-from tests.pages import RESULT_MS, browser, shown, upload  # noqa: F401
+from tests.pages import RESULT_MS, browser, drawn, shown, upload  # noqa: F401
 
 SPEC = ModelSpec("unet-cells", None, "instance", "maskrcnn", "A stand-in", "", "bundled")
 
@@ -117,3 +117,42 @@ def test_what_is_ticked_while_it_is_measured_is_what_the_table_then_shows(page, 
     expect(table).to_have_attribute("aria-busy", "false")
     expect(table.locator(".ms-said")).to_have_text("1 object · 1 at the edge left out")
     assert slow.began[-1] is True
+
+
+def test_what_an_earlier_result_rests_on_or_doubts_moves_nothing(page, slow, monkeypatch):
+    upload(page, "instance", ONE)
+    viewer = shown(page, "instance")
+    ratio = "node => Number(node.style.getPropertyValue('--ratio')).toFixed(2)"
+    stage, why = viewer.locator(".sv-stage"), viewer.locator(".sv-why")
+    why.click()
+    first = slow.wait["why"] = Event()
+    page.mouse.click(*place(viewer, 0.4, 0.3))
+    until(page, lambda: len(slow.began) == 2)
+    upload(page, "instance", OTHER)
+    until(page, lambda: stage.evaluate(ratio) == "0.82")
+    # What is asked of this one meanwhile waits, and is then asked as it was.
+    page.mouse.click(*place(viewer, 0.5, 0.5))
+    second = slow.wait["why"] = Event()
+    first.set()
+    until(page, lambda: len(slow.began) == 4)
+    drawn(page)
+    assert stage.evaluate(ratio) == "0.82" and why.get_attribute("aria-busy") == "true"
+    second.set()
+    expect(viewer.locator(".sv-parts")).to_be_visible()
+    assert stage.evaluate(ratio) == "0.82" and slow.began[3] == pytest.approx((45, 55), abs=1)
+    # The same with doubt, and with no picture after it.
+    doubted, third = components.Result.with_doubt, slow.wait.setdefault("doubt", Event())
+    monkeypatch.setattr(components.Result, "with_doubt", lambda result: (slow.held("doubt", "doubt"), doubted(result))[1])
+    viewer.locator(".sv-doubt").click()
+    until(page, lambda: slow.began[-1] == "doubt")
+    page.locator("#instance-image button[aria-label='Remove Image']").click()
+    expect(viewer).to_have_attribute("data-state", "empty")
+    third.set()
+    page.wait_for_timeout(300)
+    expect(viewer).to_have_attribute("data-state", "empty")
+
+
+def place(viewer: Locator, across: float, down: float) -> tuple[float, float]:
+    """Where on the screen a part of the viewer's stage lies, in whose middle is the picture's."""
+    box = viewer.locator(".sv-stage").bounding_box()
+    return box["x"] + across * box["width"], box["y"] + down * box["height"]

@@ -9,6 +9,7 @@ const tip = find("tip");
 const PIXEL_BUDGET = 2000000; // of one canvas; a denser screen gets its canvases stretched
 
 let result = null; // what the server sent, with lookups added
+let latest; // what it sent last that was not too late: shown, or on its way to be; undefined before the first
 let ids = null; // the id map
 let base = null; // the picture as an ImageBitmap
 let seen = null; // ids under the canvas pixels, and the canvas size
@@ -20,7 +21,7 @@ let previewed = null; // what is shown in place of a result
 const view = new View(stage, () => redraw(true));
 const notes = new Notes(root, () => clear());
 const doubt = new Doubt(root, () => trigger("select"), () => redraw(false));
-const why = new Why(root, ([x, y]) => trigger("input", { x, y }), () => redraw(false));
+const why = new Why(root, () => trigger("input"), () => redraw(false));
 const legend = new Legend(root, () => redraw(false), (members) => { tip.hidden = true; highlight(members); });
 
 // One redraw per frame however many events came; `moved` asks for the ids under the window anew.
@@ -252,8 +253,15 @@ function clear() {
   why.hide();
 }
 
+// A result has come, or the one that there is with its doubt or with what an answer rests on.
 async function receive(value) {
-  if (!value) return clear();
+  if (!value) {
+    latest = null;
+    return clear();
+  }
+  // Asked of a result in whose place there is another by now, or none: downloads would be of that.
+  if ((value.doubt || value.why) && latest !== undefined && !(latest && latest.image.url === value.image.url && latest.ids.url === value.ids.url)) return;
+  latest = value;
   const same = result && result.image.url === value.image.url;
   if (same && (value.doubt || value.why) && result.ids.url === value.ids.url) {
     // The same result, now with its doubt or with what an answer rests on: nothing else moves.
@@ -265,7 +273,7 @@ async function receive(value) {
     loadIds(value.ids.url),
     same ? base : fetch(value.image.url).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob)),
   ]);
-  if (!props.value || props.value.ids.url !== value.ids.url) return; // a newer result overtook this one, or nothing did
+  if (latest !== value) return; // a newer result overtook this one, or nothing did
   previewed = null;
   leave();
   stepped = -1;
@@ -305,21 +313,23 @@ async function receive(value) {
   root.dispatchEvent(new CustomEvent("sv-shown", { bubbles: true }));
 }
 
-function update() {
-  receive(props.value).catch((error) => {
+function update(value = props.value) {
+  receive(value).catch((error) => {
     console.error(error);
     notes.failed(say("failed"));
   });
 }
 
 // For the strip above: which result there is, and the picture in its place for a while.
-root.shownOf = () => props.value && { of: props.value.of, view: props.value.view };
+root.shownOf = () => latest && { of: latest.of, view: latest.view };
 root.preview = preview;
-root.unpreview = update;
+root.unpreview = () => update(latest);
+// For the script of the page's event: the pixel that was clicked last.
+root.asks = () => why.pixel && { x: why.pixel[0], y: why.pixel[1] };
 root.unexplained = () => why.failed();
 // For the table of measurements.
 root.light = (members) => { tip.hidden = true; highlight(members); };
 connect();
 find("fill").style.opacity = find("opacity").value / 100;
-watch("value", update);
+watch("value", () => update());
 update();

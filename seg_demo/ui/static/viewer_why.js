@@ -2,7 +2,7 @@
 // which the answer would be lost are shown as a heat map, in a frame around what was tried.
 
 class Why {
-  // `ask(pixel)` has the server look, `changed()` redraws. `map` is null until there is one.
+  // `ask()` has the server look at `pixel`, `changed()` redraws. `map` is null until there is one.
   constructor(root, ask, changed) {
     this.root = root;
     this.button = root.querySelector(".sv-why");
@@ -10,7 +10,7 @@ class Why {
     this.key = root.querySelector(".sv-parts");
     this.ask = ask;
     this.changed = changed;
-    this.map = this.found = this.ids = null;
+    this.map = this.found = this.ids = this.pixel = null;
     this.busy = false;
     this.words = new Uint32Array(65536);
     for (let value = 1; value < 256; value++) this.words[value] = heatOf(255 - value);
@@ -36,8 +36,9 @@ class Why {
     if (!this.wanted || this.busy) return;
     if (!there) return void (this.text.textContent = say("whyMissed") + (LANGUAGE === "zh" ? "" : " ") + say("whyHow"));
     this.busy = true;
+    this.pixel = pixel;
     this.refresh();
-    this.ask(pixel);
+    this.ask();
   }
 
   failed() {
