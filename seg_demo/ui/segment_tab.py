@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.core import AUTO, REGION, TASKS, THRESHOLDS, BadRequestError, Options, Task, check_threshold, check_thresholds
-from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
+from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.gateway.visitor import Photo, Upload
 from seg_demo.masks.regions import METHODS, Parameter
 from seg_demo.ui import menu
@@ -153,10 +153,10 @@ def connect(
         for answered in (done, moved):
             answered.then(score_of, [shown.result, threshold], threshold, **UNQUEUED)
     else:
-        threshold.input(
-            refilter, [shown.result, threshold], shown.outputs, api_visibility="private", show_progress="hidden",
-            trigger_mode="always_last", concurrency_limit=4, concurrency_id="filter",
-        )  # fmt: skip
+        filtering: dict[str, Any] = {**QUIET, "concurrency_limit": 4, "concurrency_id": "filter"}
+        threshold.input(refilter, [shown.result, threshold], shown.outputs, trigger_mode="always_last", **filtering)
+        if task.scores:
+            done.success(overtaken, [shown.result, threshold], shown.outputs, **filtering)
     model.change(describe, model, note, **UNQUEUED).then(look, model, note, **UNQUEUED)
     if task.classes:
         model.change(offer_looks, model, looks, **UNQUEUED)
@@ -283,6 +283,13 @@ def refilter(result: Result | None, threshold: object) -> tuple[Result | None, R
         with rendering():
             _ = filtered.ids  # painted here, and not by the viewer, where nothing bounds how many are at the same time
     return filtered, filtered
+
+
+def overtaken(result: Result | None, threshold: object) -> tuple[Any, Any]:
+    """The session's result at the threshold that the slider was moved to while the network ran; nothing where it was left alone."""
+    if result is None or result.threshold == threshold:
+        return gr.skip(), gr.skip()
+    return refilter(result, threshold)
 
 
 def describe(model: object, request: gr.Request) -> str:

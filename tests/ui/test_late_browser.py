@@ -151,3 +151,20 @@ def test_what_an_earlier_result_rests_on_or_doubts_moves_nothing(page, slow, mon
     third.set()
     page.wait_for_timeout(300)
     expect(viewer).to_have_attribute("data-state", "empty")
+
+
+def test_a_threshold_that_is_moved_while_the_network_runs_is_that_of_its_result(page, slow):
+    running = slow.wait["run"] = Event()
+    upload(page, "instance", ONE)
+    until(page, lambda: slow.began)
+    box = page.locator("#instance-threshold input[type=number]")
+    box.fill("0.8")
+    box.blur()
+    page.wait_for_timeout(100)
+    running.set()
+    viewer = shown(page, "instance")
+    expect(viewer.locator(".sv-count")).to_have_text("1 object")
+    # The next run takes it from its start, and is not filtered again.
+    upload(page, "instance", OTHER)
+    until(page, lambda: len(slow.began) == 2)
+    expect(viewer.locator(".sv-count")).to_have_text("1 object")
