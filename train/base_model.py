@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,9 +18,10 @@ from safetensors import SafetensorError
 
 from seg_demo import networks
 from seg_demo.core import (
-    SEMANTIC, TASKS, BadCheckpointError, BadRequestError, EncoderOnlyError, HubUnavailableError, LabelSet, Message, ModelNotFoundError, ModelSpec,
-    SegDemoError, Task, lines, listed,
+    JOB_OWNER, SEMANTIC, TASKS, BadCheckpointError, BadRequestError, EncoderOnlyError, HubUnavailableError, LabelSet, Message, ModelNotFoundError,
+    ModelSpec, SegDemoError, Task, Viewer, lines, listed,
 )
+from seg_demo.core.requests import viewer
 from seg_demo.hub import client, lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
 from seg_demo.networks.checkpoint import labels_from_dict, labels_to_dict
@@ -92,6 +94,21 @@ class Start:
         if trained or self.base is None or self.base.source == "folder":
             return f"{self.checkpoint.name}-{data_name}"
         return Path(self.base.id).name
+
+
+def menu() -> list[ModelSpec]:
+    """The menu of the visitor whose job this is; of somebody at a terminal, everything that is here."""
+    owner = os.environ.get(JOB_OWNER)
+    before = viewer.set(None if owner is None else Viewer(owner, host=not owner))
+    try:
+        return catalog.menu()
+    finally:
+        viewer.reset(before)
+
+
+def with_login(spec: ModelSpec) -> bool:
+    """Whether a base is fetched with the login of this machine, and stays on its disk: what a visitor typed for a job is not."""
+    return os.environ.get(JOB_OWNER) is None or (spec.id, spec.revision, spec.source) in {(known.id, known.revision, known.source) for known in menu()}
 
 
 def architecture_of(config: Config) -> str | None:
@@ -190,14 +207,14 @@ def _as_it_is(model: str, labels_for: Callable[[str], LabelSet], task_in: Callab
 
 def _load(id: str) -> Start:
     spec = catalog.resolve(id, local_folders=True)
-    network = load_checkpoint(spec, token=True)
+    network = load_checkpoint(spec, token=with_login(spec))
     return Start(dataclasses.replace(network, notes=()), (), True, spec, network.notes)
 
 
 def _from_encoder(config: Config, labels: LabelSet) -> Start:
     """An encoder with a classifier, which is what tutorials fine-tune: its layers, and a fresh head for the data's classes."""
     spec = catalog.resolve(config.model, local_folders=True)
-    folder = locate(spec, token=True)
+    folder = locate(spec, token=with_login(spec))
     network, fresh = networks.network(networks.identify(folder)).from_encoder(folder, labels)
     if config.from_scratch:
         module = network.build(len(labels), network.options)

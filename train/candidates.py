@@ -5,23 +5,20 @@ A candidate is a network with what it starts from and the side of its crops; the
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from seg_demo import networks
-from seg_demo.core import JOB_OWNER, SegDemoError, Viewer, lines, messages_in, restored
-from seg_demo.core.requests import viewer
+from seg_demo.core import SegDemoError, lines, messages_in, restored
 from seg_demo.hub import lookup
 from seg_demo.serving import catalog
 from train import run as runs
-from train.base_model import architecture_of
+from train.base_model import architecture_of, menu
 from train.config import OF_CLASSES, Config, ConfigError, has_own_loss, meaningless
 
 if TYPE_CHECKING:
-    from seg_demo.core import ModelSpec
     from seg_demo.networks.base import TrainingDefaults
 
 # Below it two networks are as good as each other: trainings that differ by their seed alone differ by as much.
@@ -277,7 +274,7 @@ def candidates(config: Config, given: Collection[str], kind: str) -> list[Candid
         row.name: row.network.training for row in networks.FAMILIES.values()
         if not row.prompts and any(task.name == kind for task in row.tasks) and row.network.training is not None
     }  # fmt: skip
-    here = [spec for spec in _menu() if spec.source in ("bundled", "folder") and spec.answers(kind) and spec.architecture in learnable]
+    here = [spec for spec in menu() if spec.source in ("bundled", "folder") and spec.answers(kind) and spec.architecture in learnable]
     found = [Candidate(spec.id, order=(0, learnable[spec.architecture].step_cost)) for spec in here]
     known = {spec.id for spec in here}
     if config.from_scratch:
@@ -303,16 +300,6 @@ def refuse_what_none_looks_at(config: Config, models: Sequence[str]) -> None:
     unused = [meaningless(config, architecture_of(replace(config, model=model)) or "", ", ".join(models)) for model in models]
     if unused and all(unused):
         raise ConfigError(lines(*unused[0]))
-
-
-def _menu() -> list[ModelSpec]:
-    """The menu of the visitor whose job this is; of somebody at a terminal, everything that is here."""
-    owner = os.environ.get(JOB_OWNER)
-    before = viewer.set(None if owner is None else Viewer(owner, host=not owner))
-    try:
-        return catalog.menu()
-    finally:
-        viewer.reset(before)
 
 
 def _can_be_had(training: TrainingDefaults) -> bool:

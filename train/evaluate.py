@@ -32,7 +32,7 @@ from seg_demo.core import (
 from seg_demo.inference.model import Model
 from seg_demo.outputs.draw import overlay
 from seg_demo.serving.predictor import load_checkpoint
-from train.base_model import in_words_of
+from train.base_model import in_words_of, with_login
 from train.batches import local_cores, memory_budget
 from train.data import preload, read_item
 from train.metrics import (
@@ -262,7 +262,7 @@ def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> di
     if spec is None or spec.id.startswith("smp-hub/"):
         return answer | {"model": None, "why": Message("verdicts.base_segmented_nothing")}
     try:
-        checkpoint = load_checkpoint(spec, token=True)
+        checkpoint = load_checkpoint(spec, token=with_login(spec))
     except SegDemoError as error:
         return answer | {"why": Message("verdicts.base_not_loaded", why=error)}
     if TASKS[task] not in checkpoint.tasks:

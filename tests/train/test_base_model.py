@@ -13,8 +13,11 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from seg_demo import load_model, networks
+from seg_demo.core.errors import ModelNotFoundError
+from seg_demo.core.requests import JOB_OWNER
+from seg_demo.core.settings import settings
 from seg_demo.core.types import LabelSet
-from seg_demo.hub import lookup
+from seg_demo.hub import cache, lookup
 from seg_demo.inference.model import Model
 from seg_demo.networks.base import Network
 from seg_demo.networks.unet import UNet
@@ -124,3 +127,34 @@ def test_nothing_is_copied_between_strangers_or_from_a_binary_head():
     binary = family.create(LABELS, {**family.default_options(), "binary": True})
     more = binary.replace_head(LabelSet.from_names(("background", "leaf", "stem"), 0))
     assert copy_known_classes(binary, more, binary.head_prefixes()) == ()
+
+
+@pytest.mark.parametrize("kind", ["tiny", "encoder"])
+def test_what_a_visitor_typed_for_a_job_is_fetched_without_the_owners_login(hub, folders, tmp_path, monkeypatch, kind):
+    source = folders / "tiny"
+    if kind == "encoder":
+        source = tmp_path / "encoder"
+        source.mkdir()
+        (source / "model.safetensors").write_bytes((folders / "tiny" / "model.safetensors").read_bytes())
+        config = json.loads((folders / "tiny" / "config.json").read_text()) | {"architectures": ["SegformerForImageClassification"]}
+        (source / "config.json").write_text(json.dumps(config))
+    claimed, claim = [], cache.claim
+    monkeypatch.setattr(cache, "claim", lambda id, commit: claimed.append(id) or claim(id, commit))
+    hub.add_user("ann", "hf_ann")
+    for name in ("secret", "listed"):
+        hub.add_repo(f"ann/{name}", source, private=True)
+    hub.add_repo("ann/open", source)
+    monkeypatch.setenv("HF_TOKEN", "hf_ann")
+    monkeypatch.setenv("SEG_DEMO_MODELS", "ann/listed")
+    monkeypatch.setenv(JOB_OWNER, "0" * 32)
+    settings.cache_clear()
+    try:
+        with pytest.raises(ModelNotFoundError, match="no public model ann/secret"):
+            start(Config(model="ann/secret"), lambda task: LABELS)
+        assert start(Config(model="ann/open"), lambda task: LABELS).pretrained and "ann/open" not in claimed
+        assert start(Config(model="ann/listed"), lambda task: LABELS).pretrained and "ann/listed" in claimed
+        # Somebody at a terminal is the owner.
+        monkeypatch.delenv(JOB_OWNER)
+        assert start(Config(model="ann/secret"), lambda task: LABELS).pretrained
+    finally:
+        settings.cache_clear()
