@@ -488,8 +488,8 @@ class Viewer:
 
 # Who is being answered; None is this machine itself, which sees everything.
 viewer: contextvars.ContextVar[Viewer | None] = contextvars.ContextVar("viewer", default=None)
-# Environment variable that says to a job's command whose job it is.
-JOB_OWNER = "JOB_OWNER"
+# Environment variable that says to a job's command whose job it is: a name that no scheduler sets, and no setting of the owner's.
+JOB_OWNER = "_SEG_DEMO_JOB_OWNER"
 
 
 def owner_of(key: object) -> str:
