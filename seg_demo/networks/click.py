@@ -244,6 +244,8 @@ class Click(PromptNetwork, family="click"):
         answered as if they had come one by one, as they do from a person and in training (of a mask that somebody brings: those that it does not
         agree with, and the last one)."""
         seen: dict[int, list[View]] = {}
+        # Wherever in its pixel the pointer was: all that follows is of the same pixel.
+        prompts = [replace(prompt, points=tuple((float(math.floor(x)), float(math.floor(y))) for x, y in prompt.points)) for prompt in prompts]
         said = earlier["clicks"].tolist() if isinstance(earlier, Mapping) else None
         if said is not None and "logits" not in earlier:
             earlier = prompts[0].earlier()

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seg_demo.core import BadRequestError, Prompt, requests
+from seg_demo.core import BadImageError, BadRequestError, Prompt, requests
 from seg_demo.masks.instances import Resized
 from seg_demo.networks import checkpoint, transformers_config
 from seg_demo.networks.promptable import OBJECT, Answer
@@ -153,6 +153,17 @@ class Sam(MaskGeneration, family="sam"):
         """(height, width) that a picture has in the square, rounded as the processor rounds it."""
         factor = self.processor.size["longest_edge"] * 1.0 / max(height, width)
         return int(height * factor + 0.5), int(width * factor + 0.5)
+
+    def preprocess(self, image: np.ndarray) -> Tensor:
+        """As :meth:`TransformersPrompts.preprocess`.
+
+        Raises:
+            BadImageError: of a picture as thin as this nothing is left in the square.
+        """
+        height, width = image.shape[:2]
+        if 0 in self._shape(height, width):
+            raise BadImageError("networks.too_thin", width=width, height=height, longest=image_side(self.module.config))
+        return super().preprocess(image)
 
     def scale(self, height: int, width: int) -> tuple[float, float]:
         """As the processor's ``_normalize_coordinates``."""

@@ -222,10 +222,12 @@ class UNet(PixelNetwork, family="unet"):
                 self.module.to(memory_format=torch.channels_last)
 
     def for_tiles(self) -> Self:
-        """Without albumentations' steps, which would resize a tile again, or pad it."""
+        """Without albumentations' steps, which would resize a tile again, or pad it; what takes one size only is given that."""
         if self.processor is None:
             return self
         rule = self.preprocessing
+        if (only := fixed_size(self.module)) is not None:
+            return replace(self, processor=None, preprocessing=replace(rule, size=only, shortest_side=None, longest_side=None))
         sides = rule.size or (rule.shortest_side, rule.longest_side)
         longest = max(side for side in (*sides, 1) if side is not None)
         return replace(self, processor=None, preprocessing=replace(rule, size=None, shortest_side=None, longest_side=longest))

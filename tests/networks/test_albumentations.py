@@ -13,8 +13,9 @@ import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 
-from seg_demo import networks
+from seg_demo import load_model, networks
 from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import LabelSet
 from seg_demo.inference import tiled
 from seg_demo.networks import preprocessing, unet
 from seg_demo.networks.base import normalised
@@ -202,3 +203,17 @@ def test_advprop_in_a_config_is_heeded(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "encoder_weights": "advprop"}))
     assert UNet.load(tmp_path).preprocessing.mean == (0.5, 0.5, 0.5)
+
+
+def test_an_encoder_of_one_size_keeps_it_in_tiles_and_for_other_channels(tmp_path: Path) -> None:
+    """Steps of albumentations are left out there; the size that a ViT takes is not."""
+    made = UNet.create(LabelSet.from_names(("background", "a", "b"), 0), {"decoder": "DPT", "encoder": "tu-vit_tiny_patch16_224"})
+    made.save(tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+    steps = composed({"__class_fullname__": "Resize", "p": 1.0, "height": 224, "width": 224, "interpolation": 1}, {"__class_fullname__": "Normalize", "p": 1.0, "mean": [0.5] * 3, "std": [0.5] * 3, "max_pixel_value": 255.0})
+    (tmp_path / "albumentations_config_eval.json").write_text(json.dumps(steps))
+    network = networks.load(tmp_path)
+    assert network.processor is not None
+    narrow = np.random.default_rng(0).integers(0, 255, (100, 400, 3), dtype=np.uint8)
+    assert load_model(str(tmp_path)).predict(narrow, detail="full").id_map.shape == (100, 400)
+    assert network.with_channels(4).preprocess(np.zeros((100, 200, 4), np.uint8)).shape[-2:] == (224, 224)

@@ -672,3 +672,13 @@ def test_two_hundred_clicks_on_twelve_megapixels_take_little_memory():
                 result = session.segment(points=[(x, y)] if fresh else [(1900, 950), (x, y)], labels=[1] if fresh else [1, index % 2], previous=None if fresh else result)
 
     assert peak_of(work)[0] <= 300 * 2**20
+
+
+def test_a_click_is_of_its_pixel_wherever_in_it_the_pointer_was():
+    picture = data.coins()
+    session = load_model("click").prompt(np.stack([picture] * 3, axis=-1))
+    height, width = picture.shape
+    for x, y in ((383, 10), (98, 302), (157, 302), (width - 1, height - 1), (40, 60)):
+        pixel = session.segment(points=[(x, y)], labels=[1]).id_map
+        for further in (0.3, 0.9):
+            np.testing.assert_array_equal(session.segment(points=[(x + further, y + further)], labels=[1]).id_map, pixel)

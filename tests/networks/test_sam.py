@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torchvision.ops import masks_to_boxes, nms
 
 from seg_demo import load_model, networks
-from seg_demo.core.errors import BadRequestError
+from seg_demo.core.errors import BadImageError, BadRequestError
 from seg_demo.core.requests import read_prompt
 from seg_demo.core.rle import PackedRuns
 from seg_demo.core.types import LabelSet, Segmentation
@@ -264,3 +264,13 @@ def test_masks_of_many_large_objects_are_not_all_kept(tmp_path: Path, monkeypatc
     assert 0 < len(runs(result)) < 12 and result.ids == tuple(range(1, 13)) and len(runs(last)) == 4
     assert (whole(result, 11) == whole(last, 3)).mean() > 0.999
     assert [row["area"] for row in result.to_dict()["segments"]] == [int(whole(result, index).sum()) for index in range(12)]
+
+
+def test_a_picture_of_which_nothing_is_left_in_the_square_is_refused_in_words(family: str, folder: Path) -> None:
+    """Those that keep a picture's proportions; the others stretch it."""
+    line, model = np.zeros((1, 600, 3), np.uint8), load_model(str(folder))
+    if family not in ("sam", "sam_hq"):
+        assert model.prompt(line).segment(points=[(300, 0)], labels=[1]).id_map.shape == (1, 600)
+        return
+    with pytest.raises(BadImageError, match=r"600 x 1 pixels is too long and narrow for this model"):
+        model.prompt(line)
