@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except SegDemoError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if getattr(options, "begun", False) else 2
     except BrokenPipeError:
         # Whoever read along (head, a pager) has seen enough; Python would write to the pipe once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -314,6 +314,7 @@ def _segment(options: argparse.Namespace) -> int:
     if not waiting:
         if failed:
             _prepare(options.out, run)
+        options.begun = True
         if summarised:
             _summarise(jobs, options.out, None, failed, pixel, options.workers)
         return 1 if failed else 0
@@ -330,6 +331,7 @@ def _segment(options: argparse.Namespace) -> int:
             print(f"note: {model.spec.id}: {note}", file=sys.stderr)
         rows_of(formats, TASKS[model.spec.task if options.task == AUTO else options.task])
         _prepare(options.out, run)
+        options.begun = True  # what goes wrong from here on leaves results behind
         if parts is not None and options.overwrite:
             parts.clear()
         with _bar(len(waiting)) as bar, _written(parts, options.out):

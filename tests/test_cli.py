@@ -139,6 +139,19 @@ def test_the_menu_is_listed(capsys):
     assert {"id", "title", "task", "tasks", "architecture", "source", "licence", "labels", "channels", "available", "promptable"} == set(rows[0])
 
 
+def test_tables_that_cannot_be_written_are_told_from_a_command_that_did_nothing(tmp_path, capsys):
+    write_image(tmp_path / "a.png", 1)
+    out = tmp_path / "out"
+    (out / "coco.json").mkdir(parents=True)
+    asked = ["segment", str(tmp_path / "a.png"), "--model", "otsu", "--out", str(out)]
+    for _ in range(2):  # what is done stays, and then the tables alone are missing
+        assert main(asked) == 1
+        assert f"The tables in {out} could not be written" in capsys.readouterr().err
+        assert (out / "a" / "result.json").is_file() and not list(out.glob("*.annotations"))
+    (out / "coco.json").rmdir()
+    assert main(asked) == 0 and (out / "coco.json").is_file()
+
+
 def test_formats_that_are_asked_for_are_written_alone(tmp_path, checkpoint, capsys):
     write_image(tmp_path / "a.png", 1)
     out = tmp_path / "out"

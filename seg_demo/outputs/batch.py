@@ -17,6 +17,7 @@ import unicodedata
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
@@ -229,7 +230,9 @@ class Summary:
         """Let go of the files of a batch that is not finished."""
         for file in (self._parts, self._objects, self._pieces):
             if file is not None:
-                file.close()
+                with suppress(OSError):  # of what could not be written any more
+                    file.close()
+        Path(self._parts.name).unlink(missing_ok=True)
 
     def _is_background(self, label: int) -> bool:
         if self._labels is not None:
