@@ -192,10 +192,10 @@ def _train_evaluate_publish(
         progress("evaluate", prepared.total, prepared.total)
         metrics = write_report(prepared, folder, held_out)
         baseline = compare_with_base(prepared, folder, held_out) if config.baseline else None
-        pushed = None
+        answer = {"run": str(folder), "checkpoint": str(folder / runs.BEST), "metrics": metrics, "baseline": baseline, "pushed": None}
         if config.push is not None:
             progress("publish", prepared.total, prepared.total)
-            pushed = push_best(config, folder, prepared.repo_id)
+            answer["pushed"] = push_best(config, folder, prepared.repo_id)
     except runs.Diverged as error:
         log.error("Diverged. %s\nIts folder: %s", error, folder)
         progress.ended(sentences(Message("training.diverged"), Message.of(error)))
@@ -205,7 +205,7 @@ def _train_evaluate_publish(
             log.warning("Stopped at your request; everything done so far is saved. Continue with: %s", resume)
         return stopped.exit_code
     except PublishError as error:
-        return _push_failed(log, config, folder, error)
+        return _push_failed(log, config, folder, error, answer)
     except SegDemoError as error:
         if not begun:
             raise ConfigError(error.message) from error
@@ -220,7 +220,6 @@ def _train_evaluate_publish(
         log.error("%s\nEverything done so far is saved in %s. Continue with: %s", reason, folder, resume)
         return BUG
     if config.json:
-        answer = {"run": str(folder), "checkpoint": str(folder / runs.BEST), "metrics": metrics, "baseline": baseline, "pushed": pushed}
         _print_json(answer)
     return DONE
 
@@ -287,19 +286,25 @@ def _only_the_push_is_left(config: Config, folder: Path, previous: runs.Previous
 
 def _push_alone(config: Config, folder: Path) -> int:
     """A run that needs nothing but its push, if that; see :func:`main` for what is returned."""
-    log = runs.log_to(folder, quiet=config.json)
+    from train.report import read_facts
+
+    log, best = runs.log_to(folder, quiet=config.json), folder / runs.BEST
     try:
         done = publish_again(config, folder)
     except PublishError as error:
-        return _push_failed(log, config, folder, error)
+        metrics = read_facts(best).metrics
+        return _push_failed(log, config, folder, error, {"run": str(folder), "checkpoint": str(best), "metrics": metrics, "baseline": None, "pushed": None})
     if config.json:
         _print_json(done)
     return DONE
 
 
-def _push_failed(log: Any, config: Config, folder: Path, error: Any) -> int:
+def _push_failed(log: Any, config: Config, folder: Path, error: Any, answer: dict[str, Any]) -> int:
+    """Say that everything but the push is done; ``answer`` is what ``--json`` prints of it."""
     log.error("The checkpoint is kept in %s. %s", folder / runs.BEST, error)
     runs.ProgressFile(config.progress_file).ended(error.reason)
+    if config.json:
+        _print_json(answer)
     return PUSH_FAILED
 
 

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from seg_demo import load_model, networks
+from seg_demo.core.errors import Message
 from seg_demo.hub import client
 from tests.hub_stand_in import HubStandIn
 from tests.train.test_finetune import CHECKPOINT, TOKEN, arguments, data  # noqa: F401
@@ -150,6 +151,9 @@ def test_a_connection_lost_again_and_again_keeps_everything_and_needs_no_data_to
     metrics = json.loads(before[Path("best/training.json")])["metrics"]
 
     shutil.rmtree(here)
+    assert finetune.main(["--resume", str(run), "--push", "--json"]) == 4
+    kept = {"run": str(run), "checkpoint": str(run / "best"), "metrics": metrics, "baseline": None, "pushed": None, "messages": []}
+    assert json.loads(capfd.readouterr().out) == kept
     ann._failures.clear()
     monkeypatch.setattr("train.trainer.Trainer.fit", lambda *_: pytest.fail("a finished run is not trained again"))
     assert finetune.main(["--resume", str(run), "--push", "--json"]) == 0
@@ -199,3 +203,16 @@ def test_without_its_evaluation_a_finished_run_still_needs_the_data(
     (tmp_path / "moved").rename(here)
     assert finetune.main(["--resume", str(run), "--push"]) == 0
     assert json.loads((run / "best" / "training.json").read_text())["metrics"]
+
+
+def test_a_run_whose_push_failed_prints_what_it_has(ann: HubStandIn, data: Path, tmp_path: Path, capfd, monkeypatch) -> None:  # noqa: F811
+    run = tmp_path / "run"
+
+    def refused(*_):
+        raise finetune.PublishError(Message("training.server_out_of_reach"))
+
+    monkeypatch.setattr(finetune, "push_best", refused)
+    assert finetune.main(arguments(data, run, "--max-steps", "1", "--push", "ann/mine", "--json")) == 4
+    printed = json.loads(capfd.readouterr().out)
+    metrics = json.loads((run / "best" / "training.json").read_text())["metrics"]
+    assert printed["run"] == str(run) and printed["metrics"] == metrics != {} and printed["pushed"] is None and "baseline" in printed
