@@ -218,6 +218,28 @@ def test_the_pixel_that_is_clicked_is_as_the_click_says(folder, point, label):
     assert (found != drawn).sum() <= 4, "and no more than what is beside it"
 
 
+@pytest.mark.parametrize("begin", ["nothing", "box", "mask"])
+def test_the_answer_does_not_depend_on_where_in_a_pixel_the_pointer_was(folder, picture, begin):
+    """Nor what a further click makes of it: also the frames that are looked at are those of the pixel."""
+    network, size = networks.load(folder), picture.shape[:2]
+    drawn = np.zeros(size, bool)
+    drawn[20:40, 80:110] = True
+    box, levels = (10, 10, 120, 80) if begin == "box" else None, network.embed(picture)
+
+    def answers(within: float) -> list[torch.Tensor]:
+        earlier, found = drawn if begin == "mask" else None, []
+        for places in ([(139, 20)], [(139, 20), (60, 89)], [(139, 20), (60, 89), (100, 50)]):
+            prompt = Prompt([(x + within, y + within) for x, y in places], [1] * len(places), box)
+            with torch.inference_mode():
+                answer = network.candidates(levels, size, [prompt], earlier)[0][0]
+            found += [*answer.logits.values(), torch.from_numpy(painted(answer, size))]
+            earlier = answer.logits if "logits" in answer.logits else painted(answer, size)
+        return found
+
+    for one, other in zip(answers(0), answers(0.9), strict=True):
+        assert torch.equal(one, other)
+
+
 A, B, C, FAR = (100, 100), (150, 100), (70, 66), (330, 250)
 WEAK, STRONG = 0.5 * SURE, 3 * SURE
 # What was drawn and what the network sees, discs (middle, radius, and of what it sees its logit; it is as sure of the ground as of the surest); where is
