@@ -31,7 +31,7 @@ def option(default: Any, help: str, kind: Any, *, choices: Sequence[str] = (), m
 class Config:
     """Everything that decides what a run does. Every field is a flag (``batch_size`` is ``--batch-size``) and a YAML key."""
 
-    model: str = option("unet", f"{', '.join(FAMILIES)}, a menu key, a Hub id, or a checkpoint folder", str)
+    model: str = option("unet", f"{', '.join(row.name for row in FAMILIES.values() if row.trained)}, a menu key, a Hub id, or a checkpoint folder", str)
     data: str = option("cells", "cells, objects, nuclei, FOLDER, COCO.json (of objects or panoptic), PAIRS.csv, or hub:USER/NAME", str)
     output: str | None = option(None, "folder of the run (default: a new one under runs/)", str, metavar="DIR")
     resume: str | None = option(None, "continue the run in this folder", str, metavar="DIR")

@@ -41,6 +41,7 @@ class Family:
         pictures: the built-in pictures that it learns from unless other data is given.
         tasks_of: which of the tasks a checkpoint can answer, by what it says about its image processor; None is all of them.
         published: Hub id of a checkpoint that is offered where the menu has none, by a family that answers prompts.
+        trained: whether it can be trained here; said here as well as by its class, which takes seconds to import.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Family:
     pictures: str = "cells"
     tasks_of: Callable[[Mapping[str, Any]], tuple[Task, ...]] | None = None
     published: str = ""
+    trained: bool = True
 
     def tasks_in(self, folder: Path) -> tuple[Task, ...]:
         """What a checkpoint of this family answers, by its files and without its weights; what it was made for first.
@@ -128,7 +130,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             "oneformer", "OneFormer", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.oneformer:OneFormer",
-            lambda config: config.get("model_type") == "oneformer",
+            lambda config: config.get("model_type") == "oneformer", trained=False,
         ),
         Family(
             "eomt", "EoMT", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.universal:Eomt",
@@ -136,11 +138,11 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             "detr", "DETR", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.detr:Detr",
-            lambda config: config.get("model_type") == "detr",
+            lambda config: config.get("model_type") == "detr", trained=False,
         ),
         Family(
             "conditional-detr", "Conditional DETR", "transformers", (PANOPTIC, INSTANCE, SEMANTIC),
-            "seg_demo.networks.detr:ConditionalDetr", lambda config: config.get("model_type") == "conditional_detr",
+            "seg_demo.networks.detr:ConditionalDetr", lambda config: config.get("model_type") == "conditional_detr", trained=False,
         ),
         Family(
             "rfdetr", "RF-DETR", "transformers", (INSTANCE,), "seg_demo.networks.detr:RfDetr",
@@ -148,35 +150,35 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             "sam", "SAM", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam",
-            lambda config: config.get("model_type") == "sam", (CLICKS,), published="facebook/sam-vit-base",
+            lambda config: config.get("model_type") == "sam", (CLICKS,), published="facebook/sam-vit-base", trained=False,
         ),
         Family(
             "sam_hq", "SAM-HQ", "transformers", (INSTANCE,), "seg_demo.networks.sam:SamHq",
-            lambda config: config.get("model_type") == "sam_hq", (CLICKS,), published="syscv-community/sam-hq-vit-base",
+            lambda config: config.get("model_type") == "sam_hq", (CLICKS,), published="syscv-community/sam-hq-vit-base", trained=False,
         ),
         Family(
             "sam2", "SAM 2", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam2",
-            lambda config: config.get("model_type") in ("sam2", "sam2_video"), (CLICKS,), published="facebook/sam2.1-hiera-tiny",
+            lambda config: config.get("model_type") in ("sam2", "sam2_video"), (CLICKS,), published="facebook/sam2.1-hiera-tiny", trained=False,
         ),
         Family(
             "edgetam", "EdgeTAM", "transformers", (INSTANCE,), "seg_demo.networks.sam:EdgeTam",
-            lambda config: config.get("model_type") in ("edgetam", "edgetam_video"), (CLICKS,), published="yonigozlan/EdgeTAM-hf",
+            lambda config: config.get("model_type") in ("edgetam", "edgetam_video"), (CLICKS,), published="yonigozlan/EdgeTAM-hf", trained=False,
         ),
         Family(
             "sam3", "SAM 3", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam3",
-            lambda config: config.get("model_type") == "sam3_video" and bool(config.get("detector_config")), (CLICKS, WORDS, EXAMPLES),
+            lambda config: config.get("model_type") == "sam3_video" and bool(config.get("detector_config")), (CLICKS, WORDS, EXAMPLES), trained=False,
         ),
         Family(
             "sam3_words", "SAM 3 (words)", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam3Words",
-            lambda config: config.get("model_type") in ("sam3", "sam3_lite_text"), (WORDS, EXAMPLES),
+            lambda config: config.get("model_type") in ("sam3", "sam3_lite_text"), (WORDS, EXAMPLES), trained=False,
         ),
         Family(
             "sam3_tracker", "SAM 3 (clicks)", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam3Tracker",
-            lambda config: config.get("model_type") in ("sam3_tracker", "sam3_tracker_video", "sam3_video"), (CLICKS,),
+            lambda config: config.get("model_type") in ("sam3_tracker", "sam3_tracker_video", "sam3_video"), (CLICKS,), trained=False,
         ),
         Family(
             "clipseg", "CLIPSeg", "transformers", (INSTANCE,), "seg_demo.networks.clipseg:ClipSeg",
-            lambda config: config.get("model_type") == "clipseg", (WORDS,), published="CIDAS/clipseg-rd64-refined",
+            lambda config: config.get("model_type") == "clipseg", (WORDS,), published="CIDAS/clipseg-rd64-refined", trained=False,
         ),
         Family(
             "segformer", "SegFormer", "transformers", (SEMANTIC,), "seg_demo.networks.segformer:SegFormer",

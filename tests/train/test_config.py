@@ -27,6 +27,13 @@ def test_every_field_has_documentation_and_a_flag(capsys: pytest.CaptureFixture[
         assert each.metadata["help"].split()[0] in text
 
 
+def test_the_networks_of_the_help_are_those_that_can_be_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    named = " ".join(capsys.readouterr().out.split()).partition(", a menu key, a Hub id")[0].rpartition(" unet,")[2].replace(" ", "").split(",")
+    assert ["unet", *named] == [name for name, row in FAMILIES.items() if row.network.training is not None]
+
+
 def test_flags_win_over_the_file(tmp_path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("epochs: 3\nbatch-size: 4\nlr: 1e-3\n")
