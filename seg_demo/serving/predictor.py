@@ -591,7 +591,7 @@ class Offer:
         tasks: all that it answers.
         labels: class names that it states; empty if it states none.
         weights: where they come from, in words.
-        size: bytes that are downloaded; 0 for a folder.
+        size: bytes that are downloaded; of a folder, those of its weights.
         memory: bytes that its weights take while it is loaded, twice what they take afterwards.
         free: bytes that are free on this machine.
         licence: and what it allows, along all that it was made from, in a sentence; empty for a folder without a card.
@@ -632,7 +632,7 @@ class Offer:
             "channels": "3: red, green and blue" if self.channels == 3 else f"{self.channels}, of files that have them; --view chooses which",
             "classes": f"{len(self.labels)}: {names}" if self.labels else "no names are stated; they are called by their number",
             "weights": self.weights,
-            "download": f"{self.size / 1e6:,.1f} MB" if self.size else "",
+            "download" if self.commit else "size": f"{self.size / 1e6:,.1f} MB" if self.size else "",
             "memory": f"{self.memory / 1e9:,.1f} GB to load it, {self.free / 1e9:,.1f} GB are free here",
             "licence": self.licence,
             "loads": "yes, as far as its files tell" if self.loads else f"no: {self.refused or 'this machine has too little memory for it'}",
@@ -692,7 +692,7 @@ def _offer(
     id: str, folder: Path, where: str, heavy: int, listing: lookup.Listing | None = None, branch: str = "", line: licences.Lineage | None = None
 ) -> Offer:
     architecture, tasks = architecture_of(folder), tuple(task.name for task in catalog.tasks_in(folder))
-    commit, size = ("", 0) if listing is None else (listing.sha, sum(listing.every.values()))
+    commit, size = ("", heavy) if listing is None else (listing.sha, sum(listing.every.values()))
     known = labels_in(folder), where, size, memory_to_load(folder, heavy), engine.available_memory()
     allowed = ("", None) if line is None else (line.described(), line.commercial)
     return Offer(id, commit, branch, architecture, tasks[0], tasks, *known, *allowed, channels_of(read_json(folder, CONFIG)))

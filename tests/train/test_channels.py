@@ -94,6 +94,8 @@ def test_the_page_and_the_list_of_models_say_how_many_channels(data: Path, tmp_p
     made.save(tmp_path / "made")
     assert catalog.of_folder(tmp_path / "made", "x", "folder").channels == 4
     assert predictor.offer(str(tmp_path / "made")).rows()["channels"].startswith("4,")
+    found = predictor.offer(str(tmp_path / "made"))
+    assert found.size == (tmp_path / "made" / "model.safetensors").stat().st_size and "size" in found.rows() and "download" not in found.rows()
     with predictor.Predictor().work(data / "images" / "00.tif", str(tmp_path / "made"), visitor=False) as work:
         assert work.picture.samples.shape == (48, 64, 4)
         assert np.array_equal(work.segment().id_map, load_model(str(tmp_path / "made"), device="cpu").predict(data / "images" / "00.tif").id_map)
