@@ -242,13 +242,13 @@ class Click(PromptNetwork, family="click"):
         """As :meth:`PromptNetwork.candidates`: one guess at every prompt, by one thread each: the maps are so small that several threads wait
         for each other longer than they compute, on a machine that does other things a hundred times as long. Clicks that come together are
         answered as if they had come one by one, as they do from a person and in training (of a mask that somebody brings: those that it does not
-        agree with, and the last one). A click is on a pixel, wherever in it the pointer was: also the frames around it depend on that alone."""
+        agree with, and the last one)."""
         seen: dict[int, list[View]] = {}
         # Wherever in its pixel the pointer was: all that follows is of the same pixel.
         prompts = [replace(prompt, points=tuple((float(math.floor(x)), float(math.floor(y))) for x, y in prompt.points)) for prompt in prompts]
         said = earlier["clicks"].tolist() if isinstance(earlier, Mapping) else None
-        earlier = prompts[0].earlier() if said is not None and "logits" not in earlier else earlier
-        prompts = [replace(prompt, points=tuple((math.floor(x), math.floor(y)) for x, y in prompt.points)) for prompt in prompts]
+        if said is not None and "logits" not in earlier:
+            earlier = prompts[0].earlier()
         # A mask of nothing says nothing.
         earlier = None if isinstance(earlier, np.ndarray) and not earlier.any() else earlier
         turns = [in_turn(prompt, earlier, said, IN_TURN) for prompt in prompts]
