@@ -289,8 +289,8 @@ def _things_over_stuff(plan: Plan, tiles: Tiles, size: tuple[int, int], confiden
     renumbered = np.zeros(np.iinfo(id_map.dtype).max + 1, dtype=np.uint8 if len(seen) <= 255 else np.uint16)
     renumbered[seen] = np.arange(1, len(seen) + 1)
     segments = tuple(Segment(*listed[number - 1], tuple(boxes[number].tolist()), None) for number in seen)
-    name = plan.network.task.name
-    return Segmentation(name, height, width, labels, renumbered[id_map], segments, device=tiles.device, confidence=sure)
+    made, used = Segmentation(plan.network.task.name, height, width, labels, renumbered[id_map], segments), plan.network.used_thresholds
+    return replace(made, device=tiles.device, confidence=sure, thresholds=used)
 
 
 @dataclass(frozen=True)

@@ -180,6 +180,11 @@ class Network(ABC):
         raise BadRequestError("requests.no_thresholds", title=self.family.title, task=self.task.name)
 
     @property
+    def used_thresholds(self) -> dict[str, float]:
+        """In [0, 1], by which it chooses segments that do not overlap, by :data:`seg_demo.core.requests.THRESHOLDS`; empty where it has none."""
+        return {}
+
+    @property
     def channels(self) -> int:
         """Channels of the pictures that it takes."""
         return len(self.preprocessing.mean)

@@ -193,6 +193,11 @@ class ClassQueries(Network):
         """The order of operations for an upload of a size in pixels."""
         return self.order
 
+    @property
+    def used_thresholds(self) -> dict[str, float]:
+        """As :attr:`Network.used_thresholds`: the library's, but for what was asked for in their place."""
+        return asdict(replace(self.thresholds, **self.tuned))
+
     def with_thresholds(self, chosen: Mapping[str, float]) -> Self:
         """As :meth:`Network.with_thresholds`, for segments that do not overlap."""
         return replace(self, tuned=dict(chosen)) if chosen and self.task.stuff else super().with_thresholds(chosen)
@@ -300,8 +305,8 @@ class ClassQueries(Network):
     def _things_and_stuff(self, classes: Tensor, masks: Tensor, height: int, width: int, confidence: bool) -> Segmentation:
         things = self.labels.things
         stuff = frozenset() if things is None else frozenset(np.flatnonzero(~things).tolist())
-        order, thresholds = self.order_for(height, width), replace(self.thresholds, **self.tuned)
-        found = queries.without_overlaps(classes, masks, height, width, order, thresholds, stuff, confidence)
+        order, thresholds = self.order_for(height, width), self.used_thresholds
+        found = queries.without_overlaps(classes, masks, height, width, order, Thresholds(**thresholds), stuff, confidence)
         _, boxes = extents(found.id_map)
         listed = zip(found.label_ids, found.scores, strict=True)
         segments = tuple(
@@ -310,12 +315,12 @@ class ClassQueries(Network):
         outputs = _kept_outputs(classes, masks) if confidence else None
         return Segmentation(
             PANOPTIC.name, height, width, self.labels, found.id_map, segments, confidence=found.confidence, outputs=outputs,
-            thresholds=asdict(thresholds),
+            thresholds=thresholds,
         )  # fmt: skip
 
     def again(self, result: Segmentation, confidence: bool = False) -> Segmentation | None:
         """As :meth:`Network.again`, at this network's thresholds."""
-        if result.outputs is None or replace(self.thresholds, **self.tuned).score < LEAST_SCORE:
+        if result.outputs is None or self.used_thresholds["score"] < LEAST_SCORE:
             return None
         classes, masks = (torch.from_numpy(values) for values in result.outputs)
         return self.postprocess([{"classes": classes, "masks": masks}], result.height, result.width, confidence)

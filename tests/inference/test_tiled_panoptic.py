@@ -108,6 +108,18 @@ def test_stuff_that_no_tile_has_as_a_segment_is_nothing() -> None:
     assert not result.id_map[truth_of(image) == 1].all()
 
 
+def test_a_result_says_the_thresholds_by_which_it_came_and_is_explained_at_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in tiles, as of a whole picture: by the library's own, what was found below them would not be found again."""
+    made, image, asked = model(), scene(300, 500), {"score": 0.2, "mask": 0.1, "overlap": 0.0}
+    for detail in ("whole", "full"):
+        assert made.predict(image, detail=detail, task="panoptic").thresholds == {"score": 0.5, "mask": 0.5, "overlap": 0.8}
+        assert made.predict(image, detail=detail, task="panoptic", thresholds={"score": 0.2}).thresholds == {"score": 0.2, "mask": 0.5, "overlap": 0.8}
+    result, heard, plain = made.predict(image, detail="full", task="panoptic", thresholds=asked), [], Painted.with_thresholds
+    monkeypatch.setattr(Painted, "with_thresholds", lambda self, chosen: heard.append(dict(chosen)) or plain(self, chosen))
+    made.explain(image, result, (110, 60))
+    assert heard and all(each == asked for each in heard)
+
+
 def test_a_picture_in_tiles_has_the_segments_of_the_whole_one() -> None:
     """At a size that the network takes at once, both ways."""
     image = scene(300, 500)
