@@ -25,11 +25,11 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -470,18 +470,39 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context of a forward pass: fp16 where a GPU gains from it, with fp32 where fp16 would be wrong.
+# Modules with numbers that fp16 does not hold, as an answer has shown.
+TOO_LARGE: WeakSet[nn.Module] = WeakSet()
 
-    Autocast keeps normalisation and softmax in fp32, so results agree with fp32 to fp16's accuracy.
+
+def halves(device: torch.device, precision: str) -> bool:
+    """Whether a forward pass is in fp16 where that is right: only CUDA has it, and torch never gets bf16.
 
     Args:
         device: where the pass runs.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; only CUDA has fp16, and torch never gets bf16.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
     """
-    if device.type == "cuda" and precision in ("auto", "fp16"):
-        return torch.autocast("cuda", dtype=torch.float16)
-    return nullcontext()
+    return device.type == "cuda" and precision in ("auto", "fp16")
+
+
+def arithmetic(module: nn.Module, device: torch.device, precision: str, work: Callable[[], Any]) -> Any:
+    """What a forward pass gives: in fp16 where a GPU gains from it, with fp32 where fp16 would be wrong.
+
+    Autocast keeps normalisation and softmax in fp32, so results agree with fp32 to fp16's accuracy. Features of some checkpoints are larger than
+    any number of fp16: where nobody has asked for it, the pass is repeated in fp32, in which the module computes from then on.
+
+    Args:
+        module: of the network.
+        device: where the pass runs.
+        precision: as for :func:`halves`.
+        work: the pass.
+    """
+    if halves(device, precision) and not (precision == "auto" and module in TOO_LARGE):
+        with torch.autocast(device.type, dtype=torch.float16):
+            raw = work()
+        if precision != "auto" or all(finite(part) for part in tree_flatten(raw)[0] if isinstance(part, Tensor)):
+            return raw
+        TOO_LARGE.add(module)
+    return work()
 
 
 def total_memory(device: torch.device) -> int:

@@ -576,10 +576,10 @@ class NetworkRun:
         if training:
             module.eval()
         try:
-            with devices.arithmetic(device, self._precision):
-                given = to_device(devices.laid_out(batch, module), device)
-                raw = self._forward_familiar(network, module, given, engine)
-                return raw if device.type == "cuda" and not network.task.objects else devices.fetched(raw)
+            given = to_device(devices.laid_out(batch, module), device)
+            work = partial(self._forward_familiar, network, module, given, engine)
+            raw = devices.arithmetic(module, device, self._precision, work)
+            return raw if device.type == "cuda" and not network.task.objects else devices.fetched(raw)
         finally:
             if training:
                 module.train()

@@ -127,8 +127,9 @@ class PromptRun:
         Args:
             pixels: uint8 (h, w, 3).
         """
-        with torch.inference_mode(), engine.arithmetic(self.device, self._precision):
-            return _single(self.network.embed(np.ascontiguousarray(pixels)))
+        with torch.inference_mode():
+            given = np.ascontiguousarray(pixels)
+            return _single(engine.arithmetic(self.network.module, self.device, self._precision, lambda: self.network.embed(given)))
 
     @property
     def device(self) -> torch.device:
