@@ -199,10 +199,11 @@ class Order:
     def make(self, model: Model, job: Job, report: Callable[[float | None, str], object] | None = None) -> Done:
         """As :meth:`carry_out`, with files that are not written yet."""
         from seg_demo.inputs.images import read
-        from seg_demo.outputs.export import Subject, files_of
+        from seg_demo.outputs.export import MEASURED, Subject, files_of
 
+        measured = not MEASURED.isdisjoint(self.formats) if self.formats else not self.kept
         try:
-            picture = read(job.data(), view=job.view, channels=model.samples, with_samples=True)
+            picture = read(job.data(), view=job.view, channels=model.samples, with_samples=measured)
             result = model.predict(picture, report=report, **self.asked)
             subject = Subject(result, picture, job.source.name, pixel=self.pixel)
             files = {} if self.kept and not self.formats else files_of(subject, self.formats)

@@ -268,10 +268,10 @@ def for_network(picture: Picture, count: int, bytes_wanted: bool) -> tuple[np.nd
         stack = replace(stack, slope=1.0, intercept=0.0, nodata=nodata)
     if bytes_wanted and values.dtype != np.uint8:
         window = picture.view.window if picture.view is not None and picture.view.window is not None else "auto"
+        gamma = 1.0 if picture.view is None else picture.view.gamma
         shades = np.empty(values.shape, dtype=np.uint8)
         for channel in range(count):
             ends = window_of(values[..., channel], window, stack, stack.nodata)
-            gamma = 1.0 if picture.view is None else picture.view.gamma
             shades[..., channel] = _shown(values[..., channel], ends.low, ends.high, gamma, stack.inverted, ends.gone)[0]
         values, notes = shades, (*notes, Message("channels.as_bytes", window=str(window)))
     elif bytes_wanted and (without is not None or stack.inverted):

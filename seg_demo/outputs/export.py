@@ -523,6 +523,8 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "nifti": ("nifti",),
     **{name: tuple(f"{name}_{file}" for file in files) for name, files in _TOOL_FILES.items()},
 }
+# Those that say intensities, as what is written by default does.
+MEASURED = frozenset({"csv", "measurements"})
 
 # What formats lack that other programs read as truth.
 _LACKS = {"png": frozenset({"scores", "overlaps"}), **{name: form.lacks for name, form in interchange.FORMATS.items()}}
